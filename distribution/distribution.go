@@ -1,0 +1,66 @@
+// Package distribution stands between isolated nodes and the cluster and
+// passes what policy allows. The room talks to sandbox-gateway, the process
+// that carries the bytes.
+package distribution
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"time"
+
+	"beamsandbox/policy"
+	"beamsandbox/reconcile/app"
+)
+
+// Member is one guest as the gateway must know it.
+type Member struct {
+	Name     app.Name
+	Node     string         // "pulse@myhost"
+	HostNode string         // "demo_web@myhost"
+	Guest    netip.AddrPort // where the guest's distribution will listen, over the veth
+	// EPMD and Host are where the gateway listens inside the guest's
+	// namespace: the port mapper view and the host node's stand-in.
+	EPMD, Host netip.AddrPort
+	Cookie     app.Secret // the guest's own
+	HostCookie app.Secret // the cluster's
+	Messages   policy.Messages
+	Forward    []uint16 // ports on the host's loopback carried to the guest
+	// Listen opens a listening socket inside the guest's namespace. It is
+	// called only for sockets that the gateway does not hold yet.
+	Listen func(ctx context.Context, addr netip.AddrPort) (*os.File, error)
+}
+
+// Node is one member as the gateway sees it now.
+type Node struct {
+	Name       app.Name
+	Node       string
+	Port       uint16 // where the gateway listens for the host VM
+	Registered bool   // the guest's BEAM holds its name at the EPMD view
+	Up         bool   // both legs are connected
+	Since      time.Time
+	Error      string            // last reason a link could not be made
+	Refused    map[string]uint64 // messages not passed, by rule
+}
+
+// EventKind says what changed at a member.
+type EventKind string
+
+// What the gateway tells.
+const (
+	Registered   EventKind = "registered"   // the guest's BEAM asked for its name
+	Unregistered EventKind = "unregistered" // and let go of it
+	Up           EventKind = "up"           // host and guest are connected
+	Down         EventKind = "down"
+	LinkError    EventKind = "link_error" // a handshake failed; Detail says why
+	Restarted    EventKind = "restarted"  // the gateway itself is new: Ensure every member
+)
+
+// Event is one change at a member.
+type Event struct {
+	Kind   EventKind
+	Name   app.Name
+	Node   string
+	Detail string
+	At     time.Time
+}

@@ -1,0 +1,94 @@
+// Package reconcile makes the host match the git repository.
+package reconcile
+
+import (
+	"context"
+	"iter"
+	"net/netip"
+	"os"
+	"time"
+
+	"beamsandbox/distribution"
+	"beamsandbox/distribution/term"
+	"beamsandbox/images"
+	"beamsandbox/netns"
+	"beamsandbox/reconcile/app"
+	"beamsandbox/reconcile/git"
+	"beamsandbox/runtime"
+)
+
+// A Room keeps one kind of thing as asked. Ensure makes it so and changes
+// nothing the second time; Remove of what is not there succeeds; List reads
+// what is really there.
+type Room[C, S any] interface {
+	Ensure(ctx context.Context, c C) (S, error)
+	Remove(ctx context.Context, name app.Name) error
+	List(ctx context.Context) ([]S, error)
+}
+
+// Rooms are the parts of the world that a deployment walks through.
+type Rooms struct {
+	Images   Room[images.Recipe, images.Image]
+	Networks Networks
+	Nodes    Nodes
+	Tasks    Tasks
+	Embedded Room[runtime.EmbeddedConfig, runtime.EmbeddedApp]
+}
+
+// Networks is the netns room.
+type Networks interface {
+	Room[netns.Config, netns.Network]
+	// Listen opens a listening TCP socket inside name's namespace.
+	Listen(ctx context.Context, name app.Name, addr netip.AddrPort) (*os.File, error)
+	Drops(ctx context.Context, name app.Name) ([]netns.Drops, error)
+}
+
+// Nodes is the distribution room: the gateway's members, and the calls that
+// it makes to guests for us.
+type Nodes interface {
+	Room[distribution.Member, distribution.Node]
+	Watch(ctx context.Context) iter.Seq2[distribution.Event, error]
+	// Call is rpc:call in the guest, made by the gateway's hidden node.
+	Call(ctx context.Context, name app.Name, module, function string, args ...term.Term) (term.Term, error)
+	// ProbeHTTP and ProbeTCP connect to the guest's port from the gateway.
+	ProbeHTTP(ctx context.Context, name app.Name, port uint16, path string) (status int, err error)
+	ProbeTCP(ctx context.Context, name app.Name, port uint16) error
+}
+
+// Tasks is the room of running guests.
+type Tasks interface {
+	Room[runtime.Config, runtime.Task]
+	Watch(ctx context.Context) iter.Seq2[runtime.Event, error]
+	// Relabel replaces labels of a running task (reconfigure in place).
+	Relabel(ctx context.Context, name app.Name, digest string, labels map[string]string) error
+	Memory(ctx context.Context, name app.Name) (uint64, error) // bytes in use
+}
+
+// HostVM is the host BEAM node, asked over our own hidden node.
+type HostVM interface {
+	Call(ctx context.Context, module, function string, args ...term.Term) (term.Term, error)
+	// Watch tells when the connection to the host VM comes (true) and goes.
+	Watch(ctx context.Context) iter.Seq[bool]
+}
+
+// Repo hands out the newest commit of one branch.
+type Repo interface {
+	Fetch(ctx context.Context) (git.Commit, error)
+}
+
+// Cookies keeps the cluster's cookie and one for every guest.
+type Cookies interface {
+	Cluster() (app.Secret, error)
+	Guest(name app.Name) (app.Secret, error) // made when missing
+	Forget(name app.Name) error
+}
+
+// Config is what a Reconciler is told once.
+type Config struct {
+	HostNode   string // 'demo_web@myhost'
+	Hostname   string // "myhost", the short name of the machine
+	NodePrefix string
+	AppsDir    string
+	Interval   time.Duration
+	StopGrace  time.Duration // how long a guest may take to stop by itself
+}
