@@ -1,0 +1,127 @@
+# Every target explains itself: make help.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One setting for builds and tests, so that they share the build cache; runc
+# alone needs C (libseccomp).
+export CGO_ENABLED := 0
+
+BIN := $(CURDIR)/bin
+BUILD := $(CURDIR)/build
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZTIME ?= 60s
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+
+# What building, testing and guests need from Debian. Erlang comes without
+# its graphical parts; rebar3's own package depends on them, so only its one
+# file is taken from it.
+PACKAGES := gcc libc6-dev libseccomp-dev git ca-certificates \
+	erlang-base erlang-dev erlang-crypto erlang-public-key erlang-ssl \
+	erlang-asn1 erlang-inets erlang-parsetools erlang-syntax-tools \
+	erlang-tools erlang-eunit elixir
+
+STACK := $(BIN)/containerd $(BIN)/containerd-shim-runc-v2 $(BIN)/runc
+PROGRAMS := $(BIN)/sandboxd $(BIN)/sandbox-gateway $(BIN)/sandboxctl
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: packages $(BIN)/rebar3 $(STACK) ## Install what is missing and build containerd, its shim and runc
+
+.PHONY: packages
+packages:
+	@missing=""; for p in $(PACKAGES); do \
+	  [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null || true)" = installed ] || missing="$$missing $$p"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "setup: installing$$missing"; \
+	  [ "$$(id -u)" = 0 ] || { echo "setup: run 'sudo make setup' once: packages need root"; exit 1; }; \
+	  apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+$(BIN)/rebar3:
+	@mkdir -p $(BIN); t=$$(mktemp -d); chmod 755 $$t; trap 'rm -rf '$$t EXIT; cd $$t; \
+	apt-get download -qq rebar3 2>/dev/null || { apt-get update -qq; apt-get download -qq rebar3; }; \
+	dpkg-deb -x rebar3_*.deb .; install -m 755 usr/bin/rebar3 $@; echo "setup: bin/rebar3"
+
+# go build decides what is stale; go.mod pins the versions.
+$(BIN)/containerd $(BIN)/containerd-shim-runc-v2: go.mod
+	@echo "setup: building $(@F) (once, about a minute)"
+	@go build -o $@ github.com/containerd/containerd/v2/cmd/$(@F)
+	@touch $@
+
+$(BIN)/runc: go.mod
+	@echo "setup: building runc"
+	@CGO_ENABLED=1 go build -tags seccomp -o $@ github.com/opencontainers/runc
+	@touch $@
+
+.PHONY: build
+build: ## Build sandboxd, sandbox-gateway and sandboxctl into bin/
+	@mkdir -p $(BIN)
+	@CGO_ENABLED=0 go build -o $(BIN)/ ./cmd/...
+
+.PHONY: demo
+demo: setup build ## Run the main job end to end on real parts, narrated
+	@go run ./examples/demo -bin $(BIN) -examples $(CURDIR)/examples
+
+.PHONY: test
+test: setup build lint-fast ## Run the whole test suite: unit, then integration (root)
+	go test ./...
+	go test -tags integration -count=1 -timeout 14m -p 1 ./...
+
+.PHONY: unit
+unit: ## Run the unit tests alone
+	go test ./...
+
+.PHONY: integration
+integration: setup build ## Run the tests that need root, containerd and BEAM
+	go test -tags integration -count=1 -timeout 14m -p 1 ./...
+
+.PHONY: bench
+bench: setup build ## Measure; prints a table and writes build/bench.json
+	@mkdir -p $(BUILD)
+	go test -tags integration -run '^$$' -bench . -benchtime 1x -timeout 20m ./integration -args -out $(BUILD)/bench.json
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser and decoder for FUZZTIME (60s) each
+	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -rhoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | awk '{print $$2}'); do \
+	    echo "fuzz $$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+.PHONY: lint-fast
+lint-fast:
+	@bad=$$(gofmt -l cmd runtime netns images reconcile distribution policy integration examples); \
+	[ -z "$$bad" ] || { echo "gofmt: run make fmt on: $$bad"; exit 1; }
+	go vet ./...
+	go vet -tags integration ./...
+
+.PHONY: lint
+lint: lint-fast ## Format check, vet and golangci-lint
+	go run $(GOLANGCI) run ./...
+	go run $(GOLANGCI) run --build-tags integration ./...
+
+.PHONY: fmt
+fmt: ## Format the Go code
+	gofmt -w cmd runtime netns images reconcile distribution policy integration examples
+
+.PHONY: cover
+cover: ## Unit test coverage; writes build/cover.out and prints the total
+	@mkdir -p $(BUILD)
+	go test -coverprofile $(BUILD)/cover.out ./...
+	go tool cover -func $(BUILD)/cover.out | tail -1
+
+.PHONY: install
+install: setup build ## Install the programs and their stack under PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/beamsandbox
+	install -m 755 $(BIN)/sandboxd $(BIN)/sandboxctl $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(BIN)/sandbox-gateway $(BIN)/rebar3 $(STACK) $(DESTDIR)$(PREFIX)/libexec/beamsandbox/
+
+.PHONY: clean
+clean: ## Remove bin/ and build/
+	rm -rf $(BIN) $(BUILD)
