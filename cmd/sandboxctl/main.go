@@ -1,0 +1,90 @@
+// Command sandboxctl asks sandboxd what runs, makes it look again, and tries
+// guests without it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"beamsandbox/cmd/internal/control"
+)
+
+// Exit codes, as docs/sandboxctl.md lists them.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitUnhealthy   = 3
+	exitUnreachable = 4
+)
+
+// exitError carries an exit code to main.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := rootCommand().ExecuteContext(ctx)
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "sandboxctl: "+err.Error())
+	stop()
+	os.Exit(exitCode(err))
+}
+
+func exitCode(err error) int {
+	var e *exitError
+	switch {
+	case errors.As(err, &e):
+		return e.code
+	case errors.Is(err, control.ErrUnreachable):
+		return exitUnreachable
+	}
+	return exitFailed
+}
+
+func rootCommand() *cobra.Command {
+	var socket string
+	root := &cobra.Command{
+		Use:           "sandboxctl",
+		Short:         "Ask sandboxd about BEAM guests, and try guests without it",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().StringVar(&socket, "socket", control.DefaultSocket, "control socket of sandboxd")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	client := func() *control.Client { return control.NewClient(socket) }
+	root.AddCommand(statusCommand(client), syncCommand(client), planCommand(client),
+		logsCommand(client), validateCommand(), runCommand())
+	for _, c := range root.Commands() {
+		c.Args = usageArgs(c.Args)
+	}
+	return root
+}
+
+func usage(err error) error { return &exitError{exitUsage, err} }
+
+// usageArgs gives wrong arguments the exit code of wrong flags.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if check == nil {
+			return nil
+		}
+		if err := check(c, args); err != nil {
+			return usage(err)
+		}
+		return nil
+	}
+}

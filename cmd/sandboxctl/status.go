@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"beamsandbox/cmd/internal/control"
+	"beamsandbox/reconcile/status"
+)
+
+func statusCommand(client func() *control.Client) *cobra.Command {
+	output := outputFlag("table")
+	c := &cobra.Command{
+		Use:   "status [APP]",
+		Short: "Show the host and every app, or one app in full",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			h, err := client().Status(c.Context())
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				return showApp(c.OutOrStdout(), h, args[0], output)
+			}
+			return showHost(c.OutOrStdout(), h, output)
+		},
+	}
+	c.Flags().VarP(&output, "output", "o", "output format")
+	return c
+}
+
+func showHost(w io.Writer, h status.Host, o outputFlag) error {
+	if o == "json" {
+		return printJSON(w, h)
+	}
+	writeHost(w, h)
+	writeApps(w, h.Apps, h.At)
+	return nil
+}
+
+func writeHost(w io.Writer, h status.Host) {
+	up := "not reachable"
+	if h.HostUp {
+		up = "up"
+		if h.HostOTP != "" {
+			up += ", OTP " + h.HostOTP
+		}
+	}
+	fmt.Fprintf(w, "host      %s (%s)\n", h.HostNode, up)
+	fmt.Fprintf(w, "commit    %s of %s %s\n", orDash(short(h.Commit, 12)), line(h.Repo), h.Branch)
+	if h.Error != "" {
+		fmt.Fprintf(w, "error     %s\n", line(h.Error))
+	}
+	if !h.Gateway {
+		fmt.Fprintln(w, "gateway   not running")
+	}
+	fmt.Fprintln(w)
+}
+
+func writeApps(w io.Writer, apps []status.App, now time.Time) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "APP\tVERSION\tISOLATION\tPHASE\tNODE\tPID\tMEMORY\tRESTARTS\tAGE\tDETAIL")
+	for _, a := range apps {
+		pid := "-"
+		if a.Pid != 0 {
+			pid = fmt.Sprint(a.Pid)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", a.Name, orDash(a.Version),
+			orDash(a.Isolation), a.Phase, orDash(a.Node), pid, bytesText(a.Memory), a.Restarts,
+			age(a.Started, now), line(reason(a)))
+	}
+	t.Flush()
+}
+
+// reason joins why and what in one cell.
+func reason(a status.App) string {
+	switch {
+	case a.Reason == "":
+		return a.Detail
+	case a.Detail == "":
+		return a.Reason
+	default:
+		return a.Reason + ": " + a.Detail
+	}
+}
+
+func showApp(w io.Writer, h status.Host, name string, o outputFlag) error {
+	i := slices.IndexFunc(h.Apps, func(a status.App) bool { return a.Name == name })
+	if i < 0 {
+		return fmt.Errorf("no app %s on this host; sandboxctl status lists them", name)
+	}
+	if o == "json" {
+		return printJSON(w, h.Apps[i])
+	}
+	writeApp(w, h.Apps[i], h.At)
+	return nil
+}
+
+func writeApp(w io.Writer, a status.App, now time.Time) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(key, value string) {
+		if value != "" {
+			fmt.Fprintf(t, "%s\t%s\n", key, line(value))
+		}
+	}
+	row("app", a.Name)
+	row("version", a.Version)
+	row("isolation", a.Isolation)
+	row("phase", string(a.Phase))
+	row("reason", reason(a))
+	row("node", a.Node)
+	row("linked", fmt.Sprint(a.Linked))
+	row("address", a.Address)
+	row("image", a.Image)
+	row("revision", a.Revision)
+	row("age", age(a.Started, now))
+	row("memory", bytesText(a.Memory))
+	row("restarts", fmt.Sprint(a.Restarts))
+	row("health", a.Health)
+	for _, s := range a.Stages {
+		row("stage "+s.Name, fmt.Sprintf("%s %s", s.Took.Round(time.Millisecond), s.Detail))
+	}
+	counters(row, "dropped", a.Drops)
+	counters(row, "refused", a.Refused)
+	t.Flush()
+}
+
+func counters(row func(key, value string), key string, m map[string]uint64) {
+	for _, rule := range slices.Sorted(maps.Keys(m)) {
+		row(key, fmt.Sprintf("%s %d", rule, m[rule]))
+	}
+}
