@@ -1,0 +1,49 @@
+package stack
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// lock keeps two daemons from starting one containerd twice. The lock is let
+// go by the kernel when its holder dies.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open containerd's lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { f.Close() }, nil
+}
+
+func connects(socket string) bool {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return false
+	}
+	return c.Close() == nil
+}
+
+// lastLine is the last line of a log, for an error a person reads.
+func lastLine(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return "no log"
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "no log"
+	}
+	buf := make([]byte, min(info.Size(), 4096))
+	n, _ := f.ReadAt(buf, info.Size()-int64(len(buf))) // a short read still holds the end
+	lines := bytes.Split(bytes.TrimSpace(buf[:n]), []byte("\n"))
+	return string(lines[len(lines)-1])
+}
