@@ -1,0 +1,155 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+
+	"beamsandbox/distribution/epmd"
+)
+
+// Leftovers lists what is still on the machine of everything that ran on this
+// stage: processes, mounts, namespaces, links, firewall tables, names at the
+// port mapper, cgroups and files of run_dir. Caches under Root are meant to
+// stay and are not listed.
+func (s *Stage) Leftovers(ctx context.Context) ([]string, error) {
+	var left []string
+	for _, list := range []func(context.Context) ([]string, error){
+		s.processes, s.mounts, s.links, s.tables, s.names, s.cgroups, s.files,
+	} {
+		found, err := list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		left = append(left, found...)
+	}
+	return left, nil
+}
+
+// processes are those whose command line names one of the stage's folders, or
+// whose binary is one of ours, but the stage's own children.
+func (s *Stage) processes(context.Context) ([]string, error) {
+	own := map[int]bool{os.Getpid(): true}
+	for _, p := range s.procs {
+		own[p.Pid] = own[p.Pid] || p.Running()
+	}
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	var left []string
+	for _, d := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(d))
+		cmd, err := os.ReadFile(filepath.Join(d, "cmdline"))
+		if err != nil || own[pid] {
+			continue
+		}
+		line := strings.TrimSpace(strings.ReplaceAll(string(cmd), "\x00", " "))
+		if strings.Contains(line, s.RunDir) || strings.Contains(line, s.Root) {
+			left = append(left, fmt.Sprintf("process %d: %.120s", pid, line))
+		}
+	}
+	return left, err
+}
+
+func (s *Stage) mounts(context.Context) ([]string, error) {
+	b, err := os.ReadFile("/proc/self/mounts")
+	var left []string
+	for l := range strings.Lines(string(b)) {
+		f := strings.Fields(l)
+		if len(f) > 1 && (strings.HasPrefix(f[1], s.RunDir) || strings.HasPrefix(f[1], s.Root)) {
+			left = append(left, "mount "+f[1])
+		}
+	}
+	return left, err
+}
+
+// linkPrefix begins the name of every host end of a guest's veth.
+const linkPrefix = "bs"
+
+func (s *Stage) links(context.Context) ([]string, error) {
+	links, err := netlink.LinkList()
+	var left []string
+	for _, l := range links {
+		if l.Type() == "veth" && strings.HasPrefix(l.Attrs().Name, linkPrefix) {
+			left = append(left, "link "+l.Attrs().Name)
+		}
+	}
+	return left, err
+}
+
+func (s *Stage) tables(context.Context) ([]string, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return nil, err
+	}
+	tables, err := conn.ListTables()
+	var left []string
+	for _, t := range tables {
+		if strings.HasPrefix(t.Name, "beamsandbox") {
+			left = append(left, "nft table "+t.Name)
+		}
+	}
+	return left, err
+}
+
+// names are those at the machine's port mapper without a node of the stage.
+func (s *Stage) names(ctx context.Context) ([]string, error) {
+	if !answers(EPMD) {
+		return nil, nil
+	}
+	registered, err := epmd.Names(ctx, netip.MustParseAddrPort(EPMD))
+	if err != nil {
+		return nil, err
+	}
+	var left []string
+	for _, n := range registered {
+		if !s.ownNode(n.Name) {
+			left = append(left, "epmd name "+n.Name)
+		}
+	}
+	return left, nil
+}
+
+func (s *Stage) ownNode(name string) bool {
+	for _, p := range s.procs {
+		if p.Name == "host-"+name && p.Running() {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Stage) cgroups(context.Context) ([]string, error) {
+	var left []string
+	for _, pattern := range []string{"/sys/fs/cgroup/beamsandbox/*", "/sys/fs/cgroup/*/beamsandbox/*"} {
+		dirs, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range dirs {
+			if i, err := os.Stat(d); err == nil && i.IsDir() {
+				left = append(left, "cgroup "+d)
+			}
+		}
+	}
+	return left, nil
+}
+
+func (s *Stage) files(context.Context) ([]string, error) {
+	var left []string
+	for _, pattern := range []string{"netns/*", "guests/*"} {
+		found, err := filepath.Glob(filepath.Join(s.RunDir, pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			left = append(left, "file "+f)
+		}
+	}
+	return left, nil
+}
