@@ -1,8 +1,9 @@
 // Package app defines Spec, what one app.config asks for, and how a tree of
 // them is loaded, ordered and digested.
 //
-// The package is pure: no I/O beyond the fs.FS it is handed, no clock,
-// standard library only. It is the one home of the domain types.
+// The package is pure: no I/O beyond the fs.FS it is handed, no clock, and
+// nothing but the standard library and a YAML reader. It is the one home of
+// the domain types.
 package app
 
 import (
@@ -42,7 +43,8 @@ type Spec struct {
 // Icon is how a dashboard shows the app.
 type Icon struct {
 	Type  string // url, base64 or identicon
-	Value string
+	Value string // the address or the encoded picture; "" for identicon
+	MIME  string // media type, "image/png"; "" when it was not given
 }
 
 // SourceType names a way to fetch an app.
@@ -62,7 +64,7 @@ const (
 type Source struct {
 	Type   SourceType
 	URL    string // git, release, image: address; path: the folder
-	Ref    string // git: branch, tag or commit
+	Ref    string // git: branch, tag or commit, "HEAD" when none is given; hex: package version
 	SHA256 string // release: lower-case hex digest of the tarball
 	MCID   string // mesh: content identifier
 	Name   string // hex: package name, when it is not the app's
