@@ -1,0 +1,312 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"beamsandbox/distribution/epmd"
+	"beamsandbox/distribution/gateway/protocol"
+	"beamsandbox/distribution/wire"
+	"beamsandbox/policy"
+)
+
+const (
+	// maxHandshakes bounds the handshakes of one member that are under way.
+	maxHandshakes = 8
+	// quietFor keeps a repeated link error from becoming an event each time.
+	quietFor = 5 * time.Second
+)
+
+// member is one guest: its sockets, its name and at most one link.
+type member struct {
+	s      *Server
+	name   string
+	alive  string // the node's name without host, as port mappers know it
+	port   uint16 // G: where the host VM finds the guest
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	shakes chan struct{} // holds one token for each handshake under way
+
+	mu       sync.Mutex
+	wanted   protocol.Member
+	held     bool // the guest's BEAM holds its name at the view
+	leased   bool // and so do we at the machine's port mapper
+	release  context.CancelFunc
+	link     *link
+	since    time.Time // of the last change of link
+	linkErr  string    // why the last link could not be made
+	nameErr  string    // why the name cannot be held
+	told     time.Time // when linkErr was last an event
+	forwards map[uint16]*forward
+	refused  map[string]uint64
+	caller   *caller
+}
+
+// checkMember says what is wrong with a member before anything is touched.
+func checkMember(spec protocol.Member) error {
+	if spec.Name == "" {
+		return errors.New("set member: it has no name")
+	}
+	for _, node := range []string{spec.Node, spec.HostNode} {
+		if err := wire.CheckNodeName(node); err != nil {
+			return fmt.Errorf("set member %s: %w", spec.Name, err)
+		}
+	}
+	if aliveOf(spec.Node) == aliveOf(spec.HostNode) {
+		return fmt.Errorf("set member %s: node %s has the host node's name; give the app a node_prefix", spec.Name, spec.Node)
+	}
+	if spec.Cookie == "" || spec.HostCookie == "" {
+		return fmt.Errorf("set member %s: a cookie is empty", spec.Name)
+	}
+	for _, addr := range []netip.AddrPort{spec.Guest, spec.EPMD, spec.Host} {
+		if !addr.IsValid() || addr.Port() == 0 {
+			return fmt.Errorf("set member %s: address %s is not complete", spec.Name, addr)
+		}
+	}
+	return nil
+}
+
+// newMember starts serving one guest. It owns sockets unless it fails.
+func newMember(s *Server, spec protocol.Member, sockets map[netip.AddrPort]net.Listener) (*member, error) {
+	outer, err := listenAll(s.cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("set member %s: %w", spec.Name, err)
+	}
+	m := &member{
+		s: s, name: spec.Name, alive: aliveOf(spec.Node), wanted: spec, since: time.Now(),
+		port:   outer[0].Addr().(*net.TCPAddr).AddrPort().Port(),
+		shakes: make(chan struct{}, maxHandshakes), refused: make(map[string]uint64),
+		forwards: make(map[uint16]*forward),
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.caller = newCaller(m)
+	view := &epmd.View{
+		Pinned: m.alive, Peers: map[string]uint16{aliveOf(spec.HostNode): spec.Host.Port()},
+		OnRegister: m.registered, OnUnregister: m.unregistered,
+	}
+	m.run("port mapper view", func() { m.report(view.Serve(m.ctx, sockets[spec.EPMD])) })
+	m.acceptAll("guest", sockets[spec.Host], m.guestDials)
+	for _, ln := range outer {
+		m.acceptAll("host", ln, m.hostDials)
+	}
+	m.setForwards(spec.Forward)
+	return m, nil
+}
+
+// listenAll listens at every address with one port, chosen by the kernel.
+func listenAll(addrs []netip.Addr) ([]net.Listener, error) {
+	if len(addrs) == 0 {
+		addrs = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	}
+	var err error
+	for range 8 { // a port that is free at one address may be taken at another
+		var all []net.Listener
+		if all, err = listenSame(addrs); err == nil {
+			return all, nil
+		}
+	}
+	return nil, fmt.Errorf("listen for the host VM: %w", err)
+}
+
+func listenSame(addrs []netip.Addr) ([]net.Listener, error) {
+	var all []net.Listener
+	var port uint16
+	for _, addr := range addrs {
+		ln, err := net.Listen("tcp", netip.AddrPortFrom(addr, port).String())
+		if err != nil {
+			for _, open := range all {
+				open.Close()
+			}
+			return nil, err
+		}
+		port = ln.Addr().(*net.TCPAddr).AddrPort().Port()
+		all = append(all, ln)
+	}
+	return all, nil
+}
+
+// run starts a goroutine that close waits for; a panic in it ends it alone.
+func (m *member) run(what string, f func()) {
+	m.wg.Go(func() {
+		defer m.s.survive(m.name + " " + what)
+		f()
+	})
+}
+
+// report notes the failure of one of the member's own sockets.
+func (m *member) report(err error) {
+	if err != nil && m.ctx.Err() == nil {
+		m.fail(err)
+	}
+}
+
+// dialed makes a link out of an accepted connection.
+type dialed func(ctx context.Context, conn net.Conn, p *pending) (*link, error)
+
+// acceptAll serves each connection of ln in a goroutine of its own.
+func (m *member) acceptAll(who string, ln net.Listener, serve dialed) {
+	context.AfterFunc(m.ctx, func() { ln.Close() })
+	m.run("accept from "+who, func() {
+		for {
+			conn, err := ln.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil {
+				m.report(fmt.Errorf("accept from %s: %w", who, err))
+				rest(m.ctx, firstRetry)
+				continue
+			}
+			m.shake(who, conn, serve)
+		}
+	})
+}
+
+// shake runs one handshake, unless too many are under way already, and then
+// the link that it makes.
+func (m *member) shake(who string, conn net.Conn, serve dialed) {
+	select {
+	case m.shakes <- struct{}{}:
+	default:
+		conn.Close()
+		return
+	}
+	m.run("link by "+who, func() {
+		l, err := m.join(conn, serve)
+		switch {
+		case errors.Is(err, errNobody), errors.Is(err, errCrossed), errors.Is(err, errLinked), m.ctx.Err() != nil:
+		case err != nil:
+			m.fail(err)
+		}
+		if err == nil {
+			m.carry(l)
+		}
+	})
+}
+
+// join runs one handshake within handshakeTimeout; its connections are closed
+// when it fails.
+func (m *member) join(conn net.Conn, serve dialed) (*link, error) {
+	defer func() { <-m.shakes }()
+	ctx, cancel := context.WithTimeout(m.ctx, handshakeTimeout)
+	defer cancel()
+	var p pending
+	defer p.abort()
+	p.add(conn)
+	defer context.AfterFunc(ctx, p.abort)()
+	l, err := serve(ctx, conn, &p)
+	if ctx.Err() != nil && err != nil {
+		err = fmt.Errorf("handshake took longer than %v: %w", handshakeTimeout, err)
+	}
+	if err == nil && !p.keep() {
+		err = fmt.Errorf("handshake took longer than %v", handshakeTimeout)
+	}
+	return l, err
+}
+
+// spec is the member as it is wanted now.
+func (m *member) spec() protocol.Member {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wanted
+}
+
+// same reports whether spec can be reached by adjust alone.
+func (m *member) same(spec protocol.Member) bool {
+	w := m.spec()
+	return w.Node == spec.Node && w.HostNode == spec.HostNode &&
+		w.Guest == spec.Guest && w.EPMD == spec.EPMD && w.Host == spec.Host
+}
+
+// adjust takes over what may change while links stay: cookies (for the next
+// handshake), rules and forwarded ports.
+func (m *member) adjust(spec protocol.Member) {
+	m.mu.Lock()
+	changed := !slices.Equal(m.wanted.Forward, spec.Forward)
+	m.wanted = spec
+	m.mu.Unlock()
+	if changed {
+		m.setForwards(spec.Forward)
+	}
+}
+
+// close ends everything of the member and waits for it.
+func (m *member) close() {
+	m.cancel()
+	m.closeLink("member removed")
+	m.caller.close()
+	m.setForwards(nil)
+	m.wg.Wait()
+}
+
+// fail notes why a link could not be made and tells followers, not too often.
+func (m *member) fail(err error) {
+	text := strings.ReplaceAll(err.Error(), "\n", " ")
+	m.mu.Lock()
+	repeated := text == m.linkErr && time.Since(m.told) < quietFor
+	m.linkErr = text
+	if !repeated {
+		m.told = time.Now()
+	}
+	m.mu.Unlock()
+	if !repeated {
+		m.s.cfg.Log.Warn("link not made", "app", m.name, "err", text)
+		m.tell("link_error", text)
+	}
+}
+
+// tell sends an event to followers.
+func (m *member) tell(kind, detail string) {
+	m.s.feed.send(protocol.Event{Kind: kind, Name: m.name, Node: m.spec().Node, Detail: detail, At: time.Now()})
+}
+
+// count notes one message that was not passed.
+func (m *member) count(rule string) {
+	m.mu.Lock()
+	m.refused[rule]++
+	m.mu.Unlock()
+}
+
+// rules is what guest and host may say to each other now.
+func (m *member) rules() policy.Messages {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wanted.Messages
+}
+
+// node is the member as it is now.
+func (m *member) node() protocol.Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := protocol.Node{
+		Name: m.name, Node: m.wanted.Node, Port: m.port, Registered: m.held && m.leased,
+		Up: m.link != nil, Since: m.since, Refused: make(map[string]uint64, len(m.refused)),
+	}
+	for rule, count := range m.refused {
+		n.Refused[rule] = count
+	}
+	errs := []string{m.nameErr}
+	if m.link == nil {
+		errs = append(errs, m.linkErr)
+	}
+	for _, port := range slices.Sorted(maps.Keys(m.forwards)) {
+		errs = append(errs, m.forwards[port].problem())
+	}
+	n.Error = strings.Join(slices.DeleteFunc(errs, func(e string) bool { return e == "" }), "; ")
+	return n
+}
+
+// aliveOf is a node's name without its host, as port mappers know it.
+func aliveOf(node string) string {
+	alive, _, _ := strings.Cut(node, "@")
+	return alive
+}

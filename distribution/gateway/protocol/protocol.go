@@ -1,0 +1,121 @@
+// Package protocol is what sandboxd and sandbox-gateway say to each other:
+// one request and one answer for each connection to a unix socket, as JSON
+// behind a length, with sockets passed beside it.
+//
+// It carries cookies in clear, so its messages are never logged and its
+// socket belongs to root alone.
+package protocol
+
+import (
+	"net/netip"
+	"time"
+
+	"beamsandbox/policy"
+)
+
+// Version is the version of these messages. A gateway of another version is
+// replaced when it serves nobody.
+const Version = 1
+
+// Op names a request.
+type Op string
+
+// The requests.
+const (
+	OpHello     Op = "hello"      // who are you: Version, Pid, Members
+	OpSet       Op = "set"        // Member becomes as given; sockets travel beside it
+	OpRemove    Op = "remove"     // the member Name goes
+	OpList      Op = "list"       // Nodes
+	OpCall      Op = "call"       // rpc:call in the guest: Call
+	OpProbeHTTP Op = "probe_http" // GET Probe.Path at the guest's Probe.Port
+	OpProbeTCP  Op = "probe_tcp"  // connect to the guest's Probe.Port
+	OpEvents    Op = "events"     // an endless stream of Event, after one Response
+	OpQuit      Op = "quit"       // leave, if no member is served
+)
+
+// Request is one question of sandboxd.
+type Request struct {
+	Op      Op            `json:"op"`
+	Name    string        `json:"name,omitempty"` // the member's, for all but hello, list and events
+	Member  *Member       `json:"member,omitempty"`
+	Call    *Call         `json:"call,omitempty"`
+	Probe   *Probe        `json:"probe,omitempty"`
+	Timeout time.Duration `json:"timeout_ns,omitempty"` // for call and probes; 0: the gateway's default
+	// Sockets says which address each socket passed beside the request
+	// listens at, in order.
+	Sockets []netip.AddrPort `json:"sockets,omitempty"`
+}
+
+// Member is distribution.Member as it travels, cookies in clear.
+type Member struct {
+	Name       string         `json:"name"`
+	Node       string         `json:"node"`
+	HostNode   string         `json:"host_node"`
+	Guest      netip.AddrPort `json:"guest"`
+	EPMD       netip.AddrPort `json:"epmd"`
+	Host       netip.AddrPort `json:"host"`
+	Cookie     string         `json:"cookie"`
+	HostCookie string         `json:"host_cookie"`
+	Forward    []uint16       `json:"forward,omitempty"`
+
+	Messages policy.Messages `json:"messages"`
+}
+
+// Call is one rpc: Args is a list of terms in the external format, version
+// byte included.
+type Call struct {
+	Module   string `json:"module"`
+	Function string `json:"function"`
+	Args     []byte `json:"args"`
+}
+
+// Probe is one health probe.
+type Probe struct {
+	Port uint16 `json:"port"`
+	Path string `json:"path,omitempty"`
+}
+
+// Response answers a Request. A non-empty Error means that it was refused or
+// failed; the other fields belong to their requests.
+type Response struct {
+	Error string `json:"error,omitempty"`
+	// BadRPC tells that the call reached the guest and failed there: Result
+	// is the reason.
+	BadRPC bool   `json:"bad_rpc,omitempty"`
+	Hello  *Hello `json:"hello,omitempty"`
+	// Need lists the addresses at which the gateway holds no socket yet: the
+	// set must be sent again with them.
+	Need   []netip.AddrPort `json:"need,omitempty"`
+	Node   *Node            `json:"node,omitempty"`
+	Nodes  []Node           `json:"nodes,omitempty"`
+	Status int              `json:"status,omitempty"` // of an HTTP probe
+	Result []byte           `json:"result,omitempty"` // of a call, external format
+}
+
+// Hello is a gateway's answer to who it is.
+type Hello struct {
+	Version int `json:"version"`
+	Pid     int `json:"pid"`
+	Members int `json:"members"`
+}
+
+// Node is one member as the gateway sees it now; see distribution.Node.
+type Node struct {
+	Name       string            `json:"name"`
+	Node       string            `json:"node"`
+	Port       uint16            `json:"port"`
+	Registered bool              `json:"registered"`
+	Up         bool              `json:"up"`
+	Since      time.Time         `json:"since,omitzero"`
+	Error      string            `json:"error,omitempty"`
+	Refused    map[string]uint64 `json:"refused,omitempty"`
+}
+
+// Event is one change at a member; Kind is a distribution.EventKind.
+type Event struct {
+	Kind   string    `json:"kind"`
+	Name   string    `json:"name"`
+	Node   string    `json:"node"`
+	Detail string    `json:"detail,omitempty"`
+	At     time.Time `json:"at"`
+}
