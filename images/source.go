@@ -1,0 +1,39 @@
+package images
+
+import (
+	"context"
+	"fmt"
+
+	"beamsandbox/reconcile/app"
+)
+
+// A fetch is one way to get an app's source.
+type fetch interface {
+	// resolve says what the source is right now, as briefly as the remote
+	// allows: a commit, a checksum.
+	resolve(ctx context.Context, r Recipe) (revision string, err error)
+	// extract writes that revision below the empty folder dir.
+	extract(ctx context.Context, r Recipe, revision, dir string) error
+}
+
+// fetches holds the source types that can be built; a new type is one more
+// line here.
+func (s *Store) fetches() map[app.SourceType]fetch {
+	return map[app.SourceType]fetch{
+		app.SourceGit:  gitSource{s.gits},
+		app.SourcePath: pathSource{},
+	}
+}
+
+func (s *Store) fetchFor(r Recipe) (fetch, error) {
+	f, ok := s.fetches()[r.Source.Type]
+	if !ok {
+		return nil, fmt.Errorf("fetch %s: source type %s is not supported by this version: use git", r.Name, r.Source.Type)
+	}
+	return f, nil
+}
+
+// address is the source as a person writes it, for a label.
+func address(r Recipe) string {
+	return fmt.Sprintf("%s %s %s", r.Source.Type, stripUser(r.Source.URL), r.Source.Ref)
+}

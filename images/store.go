@@ -1,0 +1,234 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+
+	"beamsandbox/reconcile/app"
+)
+
+// Config is what a Store is told once; Client, Root and Sandbox are required.
+type Config struct {
+	Client  *containerd.Client
+	Root    string // releases, build logs, copies of dependencies: /var/lib/sandboxd/images
+	Erlang  string // root folder of Erlang/OTP; "": the one whose erl is on PATH
+	Rebar3  string // rebar3's escript; "": beside this program, else on PATH
+	Sandbox Sandbox
+	// GitAuth gives the credentials for a git address; nil: go-git's defaults.
+	GitAuth func(address string) (transport.AuthMethod, error)
+	Memory  int64         // bytes that a build may use, 0: 1 GiB
+	Timeout time.Duration // how long a build may take, 0: 10 minutes
+	Log     *slog.Logger
+}
+
+// A Store makes images and keeps them in containerd: for each app the one in
+// use and the one before it.
+type Store struct {
+	depot   depot
+	root    string
+	otp     otp
+	rebar3  string
+	sandbox Sandbox
+	gits    gits
+	memory  int64
+	timeout time.Duration
+	log     *slog.Logger
+
+	builderLock sync.Mutex
+	mu          sync.Mutex
+	apps        map[app.Name]*sync.Mutex
+}
+
+// ErrOTP says that code for the host VM would be built by another release of
+// Erlang/OTP than the host VM runs.
+var ErrOTP = errors.New("another release of Erlang/OTP")
+
+// kept is how many builds of one app are kept: the one in use and the one
+// before it.
+const kept = 2
+
+// New looks for the machine's Erlang and rebar3 and opens a store.
+func New(c Config) (*Store, error) {
+	if c.Erlang == "" {
+		root, err := FindErlang()
+		if err != nil {
+			return nil, err
+		}
+		c.Erlang = root
+	}
+	o, err := openOTP(c.Erlang)
+	if err != nil {
+		return nil, err
+	}
+	if c.Rebar3 == "" {
+		if c.Rebar3, err = findRebar3(); err != nil {
+			return nil, err
+		}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{
+		depot: depot{c.Client}, root: c.Root, otp: o, rebar3: c.Rebar3, sandbox: c.Sandbox, gits: gits{c.GitAuth},
+		memory: c.Memory, timeout: c.Timeout, log: c.Log, apps: map[app.Name]*sync.Mutex{},
+	}
+	if s.memory == 0 {
+		s.memory = 1 << 30
+	}
+	if s.timeout == 0 {
+		s.timeout = 10 * time.Minute
+	}
+	// What a killed process left half done is of no use.
+	if err := os.RemoveAll(s.path("work")); err != nil {
+		return nil, fmt.Errorf("clear unfinished builds: %w", err)
+	}
+	return s, nil
+}
+
+// path is a place below the store's own folder.
+func (s *Store) path(parts ...string) string {
+	return filepath.Join(append([]string{s.root}, parts...)...)
+}
+
+// lock makes the calls for one app wait for each other.
+func (s *Store) lock(name app.Name) (unlock func()) {
+	s.mu.Lock()
+	l := s.apps[name]
+	if l == nil {
+		l = new(sync.Mutex)
+		s.apps[name] = l
+	}
+	s.mu.Unlock()
+	l.Lock()
+	return l.Unlock
+}
+
+// OTP is the release of the machine's Erlang, "25": what images hold and
+// what code is compiled by.
+func (s *Store) OTP() string { return s.otp.release }
+
+// Ensure returns the image, or the code folders, of what the recipe's source
+// holds right now. It fetches and builds at most once for each state of the
+// source: a branch costs one question to its remote, a commit none.
+func (s *Store) Ensure(ctx context.Context, r Recipe) (Image, error) {
+	if r.Code && r.OTP != "" && r.OTP != s.otp.release {
+		return Image{}, fmt.Errorf("build %s for the host VM: %w: the host VM runs OTP %s, %s holds OTP %s; set erlang to the host VM's", r.Name, ErrOTP, r.OTP, s.otp.root, s.otp.release)
+	}
+	f, err := s.fetchFor(r)
+	if err != nil {
+		return Image{}, err
+	}
+	defer s.lock(r.Name)()
+	b, err := s.plan(ctx, r, f)
+	if err != nil {
+		return Image{}, fmt.Errorf("fetch %s: %w", r.Name, err)
+	}
+	if i, ok, err := s.cached(ctx, b); ok || err != nil {
+		return i, err
+	}
+	if err := s.release(ctx, f, &b); err != nil {
+		return Image{}, err
+	}
+	i, err := s.finish(ctx, b)
+	if err != nil {
+		return Image{}, err
+	}
+	return i, s.prune(ctx, r.Name, kept, false)
+}
+
+// finish makes of a built release what the recipe asks for.
+func (s *Store) finish(ctx context.Context, b build) (Image, error) {
+	if b.recipe.Code {
+		return s.code(b)
+	}
+	return s.image(ctx, b)
+}
+
+// Remove deletes every image of the app, its releases, logs and copies of
+// dependencies. Snapshots of running guests stay until they are removed.
+func (s *Store) Remove(ctx context.Context, name app.Name) error {
+	if name == "" || name != app.Name(filepath.Base(string(name))) {
+		return fmt.Errorf("remove images of %q: it is not the name of an app", name)
+	}
+	defer s.lock(name)()
+	errs := []error{s.prune(ctx, name, 0, true)}
+	for _, kind := range []string{"releases", "logs", "git"} {
+		errs = append(errs, os.RemoveAll(s.path(kind, string(name))))
+		_ = os.Remove(s.path(kind)) // it stays while another app has something there
+	}
+	return errors.Join(errs...)
+}
+
+// List returns what is kept, the newest of each app first: images by what
+// containerd holds, code by the folders that are there.
+func (s *Store) List(ctx context.Context) ([]Image, error) {
+	all, err := s.depot.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Image
+	for _, i := range all {
+		if i.Labels[labelApp] == "" {
+			continue
+		}
+		img, err := s.describe(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, img)
+	}
+	code, err := s.listCode()
+	return append(out, code...), err
+}
+
+// prune removes all but the newest images and releases of an app.
+func (s *Store) prune(ctx context.Context, name app.Name, keep int, wait bool) error {
+	all, err := s.depot.list(ctx)
+	if err != nil {
+		return err
+	}
+	var old []string
+	for _, i := range all {
+		if i.Labels[labelApp] == string(name) {
+			old = append(old, i.Name)
+		}
+	}
+	old = old[min(keep, len(old)):]
+	releases, err := s.releases(name)
+	if err != nil {
+		return err
+	}
+	errs := []error{s.depot.remove(ctx, wait, old...)}
+	for _, r := range releases[min(keep, len(releases)):] {
+		errs = append(errs, os.RemoveAll(r.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// releases lists an app's built releases, the last used first.
+func (s *Store) releases(name app.Name) ([]record, error) {
+	dirs, err := filepath.Glob(s.path("releases", string(name), "*", recordFile))
+	if err != nil {
+		return nil, fmt.Errorf("list the releases of %s: %w", name, err)
+	}
+	var out []record
+	for _, file := range dirs {
+		r, err := readRecord(filepath.Dir(file))
+		if err != nil {
+			continue // unreadable: the next build replaces it
+		}
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b record) int { return b.used.Compare(a.used) })
+	return out, nil
+}
