@@ -20,7 +20,6 @@ import (
 // after net_setuptime, 7 s, too.
 const handshakeTimeout = 7 * time.Second
 
-
 // side is one node of a link as its handshake needs it.
 type side struct {
 	what   string // "guest" or "host VM"
