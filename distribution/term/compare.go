@@ -130,6 +130,9 @@ func orderLists(a, b List, exact bool) int {
 		return c
 	}
 	if len(a.Elems) == len(b.Elems) {
+		if a.Tail == nil && b.Tail == nil {
+			return 0
+		}
 		return order(tail(a), tail(b), exact)
 	}
 	if len(a.Elems) > n {

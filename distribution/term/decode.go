@@ -64,11 +64,11 @@ type decoder struct {
 
 // reserve announces n more terms.
 func (d *decoder) reserve(n int) error {
-	if n > d.nodes {
-		return errors.New("term has more elements than the limit allows")
-	}
 	if n > len(d.buf)-d.off-d.owed {
 		return errShort
+	}
+	if n > d.nodes {
+		return errors.New("term has more elements than the limit allows")
 	}
 	d.nodes -= n
 	d.owed += n

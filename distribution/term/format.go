@@ -120,7 +120,8 @@ func formatFloat(v float64) string {
 	if !scientific {
 		return mantissa
 	}
-	return mantissa + "e" + strings.TrimPrefix(exponent, "+")
+	sign := strings.TrimRight(exponent[:1], "+")
+	return mantissa + "e" + sign + strings.TrimLeft(exponent[1:], "0")
 }
 
 // printable says whether s reads better as text than as numbers.
