@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,6 +30,24 @@ func connects(socket string) bool {
 		return false
 	}
 	return c.Close() == nil
+}
+
+// traversable checks that everyone may pass through path and the folders above
+// it: the root of a guest's user namespace is nobody outside, and the OCI
+// runtime walks there as that user.
+func traversable(path string) error {
+	for dir := path; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return fmt.Errorf("check run directory %s: %w", path, err)
+		}
+		if info.Mode()&0o001 == 0 {
+			return fmt.Errorf("use run directory %s: guests cannot pass through %s: chmod o+x it", path, dir)
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
 }
 
 // lastLine is the last line of a log, for an error a person reads.

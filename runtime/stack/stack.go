@@ -230,7 +230,7 @@ func (s *Stack) prepare() error {
 			return fmt.Errorf("make a directory of containerd: %w", err)
 		}
 	}
-	return nil
+	return traversable(s.cfg.RunDir)
 }
 
 // keep starts our containerd again whenever it ends, until ctx does.

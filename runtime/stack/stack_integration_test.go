@@ -31,6 +31,9 @@ func config(t *testing.T) stack.Config {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(run) })
+	if err := os.Chmod(run, 0o711); err != nil {
+		t.Fatal(err)
+	}
 	return stack.Config{Bin: bin, Root: t.TempDir(), RunDir: run}
 }
 
