@@ -35,7 +35,7 @@ func (d *document) vm(top section) VMConfig {
 func (d *document) extraArgs(s section) []string {
 	const form = `a list of strings such as [<<"+A">>, <<"4">>]`
 	if n := s.value("extra_args"); n != nil {
-		if t, ok := n.text(); ok && t != "" {
+		if t, ok := d.text(n); ok && printable(t) {
 			s.fail("extra_args", form, "write a string for each word")
 			return nil
 		}
@@ -47,7 +47,7 @@ func (d *document) extraArgs(s section) []string {
 	}
 	var args []string
 	for i, n := range nodes {
-		arg, ok := n.text()
+		arg, ok := d.text(n)
 		if !ok || len(arg) > maxArg || strings.ContainsAny(arg, "\x00\r\n") {
 			d.fail(n, s.field("extra_args")+indexed(i), "a string of one line", "")
 			return nil

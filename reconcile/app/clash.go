@@ -70,7 +70,7 @@ func blame(group []*document, expected, hint string, field func(*document) strin
 			other = group[1]
 		}
 		here, there := d.places[field(d)], other.places[field(other)]
-		found := fmt.Sprintf("%s, which %s:%d:%d has too", here.show(), other.file, there.line, there.column)
+		found := fmt.Sprintf("%s, which %s:%d:%d has too", d.show(here), other.file, there.Line, there.Column)
 		d.failFound(here, field(d), expected, found, hint)
 	}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // readErlang reads the one term of an Erlang configuration file.
-func readErlang(src []byte) (*node, *SyntaxError) {
+func readErlang(src []byte) (*term.Node, *SyntaxError) {
 	terms, err := term.Limits{Depth: maxDepth}.ParseNodes(src)
 	var syntax *term.SyntaxError
 	switch {
@@ -20,13 +20,5 @@ func readErlang(src []byte) (*node, *SyntaxError) {
 	case len(terms) > 1:
 		return nil, &SyntaxError{Line: terms[1].Line, Column: terms[1].Column, Msg: "a second term begins: the file is one map or proplist and a full stop"}
 	}
-	return fromErlang(terms[0]), nil
-}
-
-func fromErlang(n *term.Node) *node {
-	out := &node{line: n.Line, column: n.Column, term: n.Term}
-	for _, c := range n.Children {
-		out.children = append(out.children, fromErlang(c))
-	}
-	return out
+	return terms[0], nil
 }

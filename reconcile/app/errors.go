@@ -2,7 +2,9 @@ package app
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // FieldError is one value of a spec that cannot be used.
@@ -41,9 +43,18 @@ func (e *SyntaxError) Error() string {
 // place returns "file:line:column: " as far as it is known.
 func place(file string, line, column int) string {
 	if line == 0 {
-		return file + ": "
+		return oneLine(file) + ": "
 	}
-	return fmt.Sprintf("%s:%d:%d: ", file, line, max(column, 1))
+	return fmt.Sprintf("%s:%d:%d: ", oneLine(file), line, max(column, 1))
+}
+
+// oneLine quotes s when it could break a line of a message or a terminal; the
+// names in a git tree are as untrusted as its files.
+func oneLine(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
 }
 
 // Errors is everything wrong with one file, in the order it was found. Each

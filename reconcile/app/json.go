@@ -6,13 +6,14 @@ import (
 	"errors"
 	"io"
 	"math"
+	"unicode/utf8"
 
 	"beamsandbox/distribution/term"
 )
 
 // readJSON reads one JSON value (RFC 8259): objects with atom keys, strings as
 // binaries, true, false and null as atoms.
-func readJSON(src []byte) (*node, *SyntaxError) {
+func readJSON(src []byte) (*term.Node, *SyntaxError) {
 	d := jsonReader{src: src, dec: json.NewDecoder(bytes.NewReader(src))}
 	d.dec.UseNumber()
 	n, err := d.value(0)
@@ -26,10 +27,10 @@ func readJSON(src []byte) (*node, *SyntaxError) {
 }
 
 type jsonReader struct {
-	src        []byte
-	dec        *json.Decoder
-	seen       int // bytes whose lines are counted
-	line, from int // line of seen, and where that line begins
+	src          []byte
+	dec          *json.Decoder
+	seen         int // bytes that line and column count
+	line, column int // from 0; columns are characters
 }
 
 // next returns where the next token begins.
@@ -45,12 +46,14 @@ func (d *jsonReader) next() int {
 // asked for.
 func (d *jsonReader) locate(at int) (line, column int) {
 	for ; d.seen < min(at, len(d.src)); d.seen++ {
-		if d.src[d.seen] == '\n' {
-			d.line++
-			d.from = d.seen + 1
+		switch b := d.src[d.seen]; {
+		case b == '\n':
+			d.line, d.column = d.line+1, 0
+		case utf8.RuneStart(b):
+			d.column++
 		}
 	}
-	return d.line + 1, at - d.from + 1
+	return d.line + 1, d.column + 1
 }
 
 func (d *jsonReader) refusal(at int, msg string) *SyntaxError {
@@ -59,7 +62,7 @@ func (d *jsonReader) refusal(at int, msg string) *SyntaxError {
 }
 
 // token reads one token and says where it began.
-func (d *jsonReader) token() (json.Token, *node, *SyntaxError) {
+func (d *jsonReader) token() (json.Token, *term.Node, *SyntaxError) {
 	at := d.next()
 	t, err := d.dec.Token()
 	var syntax *json.SyntaxError
@@ -72,16 +75,16 @@ func (d *jsonReader) token() (json.Token, *node, *SyntaxError) {
 		return nil, nil, d.refusal(at, err.Error())
 	}
 	line, column := d.locate(at)
-	return t, &node{line: line, column: column, anyText: true}, nil
+	return t, &term.Node{Line: line, Column: column}, nil
 }
 
-func (d *jsonReader) value(depth int) (*node, *SyntaxError) {
+func (d *jsonReader) value(depth int) (*term.Node, *SyntaxError) {
 	t, n, err := d.token()
 	if err != nil {
 		return nil, err
 	}
 	if depth > maxDepth {
-		return nil, &SyntaxError{Line: n.line, Column: n.column, Msg: "values are nested too deeply"}
+		return nil, &SyntaxError{Line: n.Line, Column: n.Column, Msg: "values are nested too deeply"}
 	}
 	switch t := t.(type) {
 	case json.Delim:
@@ -90,34 +93,34 @@ func (d *jsonReader) value(depth int) (*node, *SyntaxError) {
 		}
 		return d.array(n, depth)
 	case string:
-		n.term = term.Binary(t)
+		n.Term = term.Binary(t)
 	case bool:
-		n.term = term.Atom("false")
+		n.Term = term.Atom("false")
 		if t {
-			n.term = term.Atom("true")
+			n.Term = term.Atom("true")
 		}
 	case nil:
-		n.term = term.Atom("null")
+		n.Term = term.Atom("null")
 	case json.Number:
 		return jsonNumber(n, t)
 	}
 	return n, nil
 }
 
-func jsonNumber(n *node, s json.Number) (*node, *SyntaxError) {
+func jsonNumber(n *term.Node, s json.Number) (*term.Node, *SyntaxError) {
 	if t, ok := integer(s.String()); ok {
-		n.term = t
+		n.Term = t
 		return n, nil
 	}
 	f, err := s.Float64()
 	if err != nil || math.IsInf(f, 0) {
-		return nil, &SyntaxError{Line: n.line, Column: n.column, Msg: "the number is too large"}
+		return nil, &SyntaxError{Line: n.Line, Column: n.Column, Msg: "the number is too large"}
 	}
-	n.term = term.Float(f)
+	n.Term = term.Float(f)
 	return n, nil
 }
 
-func (d *jsonReader) object(n *node, depth int) (*node, *SyntaxError) {
+func (d *jsonReader) object(n *term.Node, depth int) (*term.Node, *SyntaxError) {
 	m := term.Map{}
 	for d.dec.More() {
 		t, at, err := d.token()
@@ -125,7 +128,7 @@ func (d *jsonReader) object(n *node, depth int) (*node, *SyntaxError) {
 			return nil, err
 		}
 		s, _ := t.(string) // the decoder takes nothing else for a key
-		key, err := keyNode(s, at.line, at.column)
+		key, err := keyNode(s, at.Line, at.Column)
 		if err != nil {
 			return nil, err
 		}
@@ -133,29 +136,29 @@ func (d *jsonReader) object(n *node, depth int) (*node, *SyntaxError) {
 		if err != nil {
 			return nil, err
 		}
-		m = append(m, term.Pair{Key: key.term, Value: value.term})
-		n.children = append(n.children, key, value)
+		m = append(m, term.Pair{Key: key.Term, Value: value.Term})
+		n.Children = append(n.Children, key, value)
 	}
-	n.term = m
+	n.Term = m
 	return d.end(n, unique(n))
 }
 
-func (d *jsonReader) array(n *node, depth int) (*node, *SyntaxError) {
+func (d *jsonReader) array(n *term.Node, depth int) (*term.Node, *SyntaxError) {
 	var l term.List
 	for d.dec.More() {
 		v, err := d.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		l.Elems = append(l.Elems, v.term)
-		n.children = append(n.children, v)
+		l.Elems = append(l.Elems, v.Term)
+		n.Children = append(n.Children, v)
 	}
-	n.term = l
+	n.Term = l
 	return d.end(n, nil)
 }
 
 // end reads the closing bracket.
-func (d *jsonReader) end(n *node, err *SyntaxError) (*node, *SyntaxError) {
+func (d *jsonReader) end(n *term.Node, err *SyntaxError) (*term.Node, *SyntaxError) {
 	if _, _, syntax := d.token(); syntax != nil {
 		return nil, syntax
 	}

@@ -29,7 +29,7 @@ func (e *LoadError) Error() string {
 	if errors.As(e.Err, &list) {
 		return list.Error()
 	}
-	return "load " + e.File + ": " + e.Err.Error()
+	return "load " + oneLine(e.File) + ": " + oneLine(e.Err.Error())
 }
 
 func (e *LoadError) Unwrap() error { return e.Err }

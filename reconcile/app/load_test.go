@@ -96,6 +96,8 @@ func TestLoad(t *testing.T) {
 			LoadOptions{}, nil, map[string]string{"a": "source.type: expected one of hex, git, release, mesh, image, found path; only sandboxctl run may use it"}},
 		{"a local folder, allowed", fstest.MapFS{"apps/a/app.config": minimal("a", `, source => #{type => path, path => "/tmp/a"}`)},
 			LoadOptions{AllowPath: true}, []Name{"a"}, nil},
+		{"a name that breaks a line", fstest.MapFS{"apps/a\nb/app.config": file("x")}, LoadOptions{}, nil,
+			map[string]string{"a\nb": `"apps/a\nb/app.config":1:2: `}},
 		{"links and large files", fstest.MapFS{
 			"apps/link":         {Mode: fs.ModeSymlink, Data: []byte("other")},
 			"apps/b/app.config": {Mode: fs.ModeSymlink, Data: []byte("/etc/passwd")},

@@ -1,13 +1,24 @@
 package app
 
-// Nearest returns the word of known that looks most like word, "" when none
-// comes close: more than half of the letters would have to change. Ties go to
-// the earlier one.
+import (
+	"slices"
+	"strings"
+)
+
+// Nearest returns the word of known that looks most like word; when more than
+// half of the letters, and more than two, would have to change, the first one
+// that has word as a part; else "". Ties go to the earlier one.
 func Nearest(word string, known []string) string {
-	best, least := "", max(len([]rune(word))/2, 1)+1
+	letters := len([]rune(word))
+	best, least := "", min(max(letters/2, 2)+1, letters)
 	for _, k := range known {
 		if d := distance(word, k); d < least {
 			best, least = k, d
+		}
+	}
+	if best == "" && letters > 2 {
+		if i := slices.IndexFunc(known, func(k string) bool { return strings.Contains(k, word) }); i >= 0 {
+			return known[i]
 		}
 	}
 	return best

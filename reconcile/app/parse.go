@@ -2,7 +2,6 @@ package app
 
 import (
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -27,11 +26,11 @@ func Parse(src []byte, format Format, file string) (Spec, error) {
 type document struct {
 	reader
 	spec   Spec
-	places map[string]*node // "name", "source.type", "health.port", "env.http_port"
+	places map[string]*term.Node // "name", "source.type", "health.port", "env.http_port"
 }
 
 func parse(src []byte, format Format, file string) *document {
-	d := &document{reader: reader{file: file}, places: map[string]*node{}}
+	d := &document{reader: reader{file: file, format: format}, places: map[string]*term.Node{}}
 	root, err := read(src, format)
 	if err != nil {
 		err.File = file
@@ -42,7 +41,7 @@ func parse(src []byte, format Format, file string) *document {
 	return d
 }
 
-func read(src []byte, format Format) (*node, *SyntaxError) {
+func read(src []byte, format Format) (*term.Node, *SyntaxError) {
 	if len(src) > maxFile {
 		return nil, &SyntaxError{Msg: "the file is larger than 1 MiB"}
 	}
@@ -74,7 +73,7 @@ func invalidUTF8(src []byte) int {
 	return -1
 }
 
-func (d *document) top(root *node) {
+func (d *document) top(root *term.Node) {
 	s := d.section(root, "", "name", "version", "description", "icon", "source",
 		"isolation", "vm_config", "env", "health", "depends_on")
 	if len(s.values) == 0 && len(d.errs) > 0 {
@@ -131,167 +130,10 @@ func printable(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// icon reads #{type => url, value => V}, where the key of the value may also be
-// named like the type; {url, V}; or the atom identicon, which is what nil
-// stands for too.
-func (d *document) icon(top section) *Icon {
-	n := top.value("icon")
-	if n == nil {
-		return nil
-	}
-	if s, ok := n.text(); ok && s == "identicon" {
-		return &Icon{Type: "identicon"}
-	}
-	if t, ok := n.term.(term.Tuple); ok && len(t) == 2 {
-		n = &node{line: n.line, column: n.column, term: term.Map{}, children: []*node{
-			{term: term.Atom("type")}, n.children[0], {term: term.Atom("value")}, n.children[1],
-		}}
-	}
-	s := d.section(n, "icon", "type", "value", "url", "base64", "mime_type")
-	icon := &Icon{Type: s.choice("type", "identicon", "url", "base64", "identicon")}
-	icon.MIME = s.text("mime_type", "a media type such as <<\"image/png\">>", printable)
-	if icon.Type != "url" && icon.Type != "base64" {
-		return icon
-	}
-	key := "value"
-	if s.value(key) == nil && s.value(icon.Type) != nil {
-		key = icon.Type
-	}
-	form := "the icon's " + icon.Type + " as one line"
-	if s.required(key, form) {
-		icon.Value = s.text(key, form, printable)
-	}
-	return icon
-}
-
-// env reads the application environment: atom keys, any values.
-func (d *document) env(top section) map[string]term.Term {
-	env := map[string]term.Term{}
-	n := top.value("env")
-	if n == nil {
-		return env
-	}
-	entries, ok := n.entries()
-	if !ok {
-		top.fail("env", "a map or a proplist", "")
-	}
-	for _, e := range entries {
-		field := "env." + e.at.show()
-		switch _, twice := env[e.key]; {
-		case e.key == "":
-			d.fail(e.at, "env", "an atom as key", "")
-		case twice:
-			d.failFound(e.at, field, "each key once", "it again", "")
-		}
-		env[e.key] = e.value.term
-		d.envValue(e, section{r: &d.reader, at: n, path: "env", values: map[string]*node{e.key: e.value}})
-	}
-	return env
-}
-
-// envValue checks the keys of env that mean something outside the app.
-func (d *document) envValue(e entry, s section) {
-	switch e.key {
-	case "http_port":
-		s.port("http_port")
-		d.places["env.http_port"] = e.value
-	case "liveview_components":
-		d.components(s)
-	}
-}
-
-// components checks what a dashboard needs to show the app's LiveComponents.
-func (d *document) components(env section) {
-	for i, n := range env.list("liveview_components", "a list of maps with id and module") {
-		s := section{r: &d.reader, at: n, path: env.field("liveview_components") + indexed(i), values: map[string]*node{}}
-		entries, ok := n.entries()
-		if !ok {
-			d.fail(n, s.path, "a map with id and module", "")
-			continue
-		}
-		for _, e := range entries {
-			s.values[e.key] = e.value
-		}
-		for _, key := range []string{"id", "module"} {
-			if s.required(key, "an atom") {
-				s.text(key, "an atom", printable)
-			}
-		}
-	}
-}
-
-// Defaults and bounds of a health check, in milliseconds.
-const (
-	defaultInterval = 10_000
-	defaultTimeout  = 5_000
-	minInterval     = 100
-	maxInterval     = 24 * 60 * 60 * 1000
-)
-
-func (d *document) health(top section) *Health {
-	n := top.value("health")
-	if n == nil {
-		return nil
-	}
-	s := d.section(n, "health", "type", "port", "path", "module", "interval", "timeout")
-	h := &Health{
-		Type:     HealthType(s.choice("type", "http", "http", "tcp", "custom")),
-		Port:     s.port("port"),
-		Path:     s.text("path", `an absolute path such as <<"/health">>`, validPath),
-		Module:   s.text("module", "the name of a module", printable),
-		Interval: s.milliseconds("interval", defaultInterval),
-		Timeout:  s.milliseconds("timeout", defaultTimeout),
-	}
-	d.places["health.port"] = s.values["port"]
-	switch h.Type {
-	case HealthHTTP, HealthTCP:
-		d.healthPort(s, h)
-		s.foreign("module", "custom")
-	case HealthCustom:
-		s.required("module", "the name of a module that exports health_check/0")
-	}
-	if h.Type != HealthHTTP {
-		s.foreign("path", "http")
-	} else if h.Path == "" {
-		h.Path = "/health"
-	}
-	return h
-}
-
-// healthPort fills in env.http_port when the check names no port.
-func (d *document) healthPort(s section, h *Health) {
-	if s.value("port") != nil {
-		return
-	}
-	port, ok := d.spec.HTTPPort()
-	if !ok {
-		s.fail("port", "a TCP port", "name it here or as http_port in env")
-	}
-	h.Port = port
-}
-
-func validPath(s string) bool {
-	return strings.HasPrefix(s, "/") && len(s) <= 1024 && printable(s) && !strings.Contains(s, " ")
-}
-
-func (s section) milliseconds(key string, otherwise int) time.Duration {
-	if s.value(key) == nil {
-		return time.Duration(otherwise) * time.Millisecond
-	}
-	return time.Duration(s.integer(key, "milliseconds", minInterval, maxInterval)) * time.Millisecond
-}
-
-// foreign notes a key that belongs to another type of its section.
-func (s section) foreign(key, kind string) {
-	if s.value(key) != nil {
-		s.fail(key, "it for type "+kind+" only", "remove it or change the type")
-	}
-}
-
 func (d *document) dependsOn(top section) []Name {
 	var names []Name
 	for i, n := range top.list("depends_on", "a list of app names") {
-		t, ok := n.text()
+		t, ok := d.text(n)
 		if !ok || !validName(t) {
 			d.fail(n, "depends_on"+indexed(i), nameForm, "")
 			continue
@@ -299,23 +141,4 @@ func (d *document) dependsOn(top section) []Name {
 		names = append(names, Name(t))
 	}
 	return names
-}
-
-// reserved refuses declared ports that are ours in every guest.
-func (d *document) reserved() {
-	if d.spec.Isolation != VM {
-		return
-	}
-	for _, field := range []string{"env.http_port", "health.port"} {
-		n := d.places[field]
-		if n.absent() {
-			continue
-		}
-		switch n.term {
-		case term.Term(term.Int(EPMDPort)):
-			d.fail(n, field, "a port of the app's own", "4369 is the guest's port mapper")
-		case term.Term(term.Int(DistributionPort)):
-			d.fail(n, field, "a port of the app's own", "9100 is the guest's Erlang distribution")
-		}
-	}
 }

@@ -28,3 +28,22 @@ func (s Spec) HTTPPort() (uint16, bool) {
 	}
 	return uint16(n), true
 }
+
+// reserved refuses declared ports that are ours in every guest.
+func (d *document) reserved() {
+	if d.spec.Isolation != VM {
+		return
+	}
+	for _, field := range []string{"env.http_port", "health.port"} {
+		n := d.places[field]
+		if d.absent(n) {
+			continue
+		}
+		switch n.Term {
+		case term.Term(term.Int(EPMDPort)):
+			d.fail(n, field, "a port of the app's own", "4369 is the guest's port mapper")
+		case term.Term(term.Int(DistributionPort)):
+			d.fail(n, field, "a port of the app's own", "9100 is the guest's Erlang distribution")
+		}
+	}
+}

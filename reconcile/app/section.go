@@ -11,17 +11,18 @@ import (
 
 // reader collects what is wrong with one file.
 type reader struct {
-	file string
-	errs Errors
+	file   string
+	format Format
+	errs   Errors
 }
 
-func (r *reader) fail(at *node, field, expected, hint string) {
-	r.failFound(at, field, expected, at.show(), hint)
+func (r *reader) fail(at *term.Node, field, expected, hint string) {
+	r.failFound(at, field, expected, r.show(at), hint)
 }
 
-func (r *reader) failFound(at *node, field, expected, found, hint string) {
+func (r *reader) failFound(at *term.Node, field, expected, found, hint string) {
 	r.errs = append(r.errs, &FieldError{
-		File: r.file, Line: at.line, Column: at.column,
+		File: r.file, Line: at.Line, Column: at.Column,
 		Field: field, Expected: expected, Found: found, Hint: hint,
 	})
 }
@@ -30,16 +31,16 @@ func (r *reader) failFound(at *node, field, expected, found, hint string) {
 // the zero value for a key that is absent or wrong, and note the latter.
 type section struct {
 	r      *reader
-	at     *node
+	at     *term.Node
 	path   string // "vm_config", "" at the top
-	values map[string]*node
+	values map[string]*term.Node
 }
 
 // section reads n as a map or proplist; every key that is not in known is
 // noted with the nearest one that is.
-func (r *reader) section(n *node, path string, known ...string) section {
-	s := section{r: r, at: n, path: path, values: map[string]*node{}}
-	entries, ok := n.entries()
+func (r *reader) section(n *term.Node, path string, known ...string) section {
+	s := section{r: r, at: n, path: path, values: map[string]*term.Node{}}
+	entries, ok := r.entries(n)
 	if !ok {
 		r.fail(n, path, "a map or a proplist", "")
 		return s
@@ -66,8 +67,8 @@ func (s section) unknown(e entry, known []string) {
 		hint = "did you mean " + k + "?"
 	}
 	name := e.key
-	if name == "" {
-		name = e.at.show()
+	if !printable(name) {
+		name = s.r.show(e.at)
 	}
 	s.r.failFound(e.at, s.field(name), "one of the keys "+strings.Join(known, ", "), "an unknown one", hint)
 }
@@ -80,8 +81,8 @@ func (s section) field(key string) string {
 }
 
 // value returns what key holds, nil when it is absent.
-func (s section) value(key string) *node {
-	if n := s.values[key]; !n.absent() {
+func (s section) value(key string) *term.Node {
+	if n := s.values[key]; !s.r.absent(n) {
 		return n
 	}
 	return nil
@@ -102,11 +103,11 @@ func (s section) text(key, expected string, ok func(string) bool) string {
 	if n == nil {
 		return ""
 	}
-	if v, is := n.text(); is && ok(v) {
+	if v, is := s.r.text(n); is && ok(v) {
 		return v
 	}
 	hint := ""
-	switch n.term.(type) {
+	switch n.Term.(type) {
 	case term.Int, term.Float:
 		hint = "put it in quotes"
 	}
@@ -129,11 +130,11 @@ func (s section) integer(key, unit string, least, most int) int {
 	if n == nil {
 		return 0
 	}
-	if i, ok := n.term.(term.Int); ok && int64(i) >= int64(least) && int64(i) <= int64(most) {
+	if i, ok := n.Term.(term.Int); ok && int64(i) >= int64(least) && int64(i) <= int64(most) {
 		return int(i)
 	}
 	hint := ""
-	if t, ok := n.text(); ok {
+	if t, ok := s.r.text(n); ok {
 		if _, err := strconv.Atoi(t); err == nil {
 			hint = "write " + t + " without quotes"
 		}
@@ -153,7 +154,7 @@ func (s section) choice(key, otherwise string, words ...string) string {
 	if n == nil {
 		return otherwise
 	}
-	v, ok := n.text()
+	v, ok := s.r.text(n)
 	if ok && slices.Contains(words, v) {
 		return v
 	}
@@ -166,16 +167,14 @@ func (s section) choice(key, otherwise string, words ...string) string {
 }
 
 // list returns the elements of a list; path of the i-th is field(key)[i].
-func (s section) list(key, expected string) []*node {
+func (s section) list(key, expected string) []*term.Node {
 	n := s.value(key)
 	if n == nil {
 		return nil
 	}
-	l, ok := n.term.(term.List)
-	// A charlist has no children: it is text, whatever its list holds.
-	if !ok || l.Tail != nil || len(l.Elems) != len(n.children) {
+	list, ok := elements(n)
+	if !ok {
 		s.fail(key, expected, "")
-		return nil
 	}
-	return n.children
+	return list
 }

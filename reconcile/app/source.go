@@ -82,7 +82,7 @@ func (s section) address(kind SourceType) string {
 	if n == nil {
 		return ""
 	}
-	v, ok := n.text()
+	v, ok := s.r.text(n)
 	if ok && validAddress(kind, v) {
 		return v
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"slices"
 	"strconv"
 
 	"beamsandbox/distribution/term"
@@ -13,96 +14,82 @@ const (
 	maxDepth = 100
 )
 
-// node is one term and its place. The children of a map are its keys and
-// values in turn, those of a list or tuple its elements. All three formats
-// are read into this tree, so that one mapping serves them.
-type node struct {
-	line, column int
-	term         term.Term
-	children     []*node
-	anyText      bool // a text where Erlang would have an atom (YAML and JSON)
-}
+// A file of any format is read into a tree of term.Node, so that one mapping
+// serves all three. YAML and JSON have fewer types: their texts are binaries,
+// and true, false and null the only atoms that they write by themselves.
 
 // entry is one key of a map or proplist.
 type entry struct {
-	key   string // the key's text, "" when it has none
-	at    *node
-	value *node
+	key   string // the atom's text; "" when the key is no atom
+	at    *term.Node
+	value *term.Node
 }
 
-// entries returns the keys of a map or proplist in file order; a bare atom in
-// a proplist means true, as in Erlang.
-func (n *node) entries() ([]entry, bool) {
-	if _, ok := n.term.(term.Map); ok {
-		list := make([]entry, 0, len(n.children)/2)
-		for i := 0; i+1 < len(n.children); i += 2 {
-			list = append(list, newEntry(n.children[i], n.children[i+1]))
-		}
-		return list, true
-	}
-	l, ok := n.term.(term.List)
-	if !ok || l.Tail != nil || n.anyText || len(l.Elems) != len(n.children) {
+// entries returns the keys of a map or proplist in file order. A list of YAML
+// or JSON is never a proplist.
+func (r *reader) entries(n *term.Node) ([]entry, bool) {
+	if _, list := n.Term.(term.List); list && r.format != Erlang {
 		return nil, false
 	}
-	list := make([]entry, 0, len(n.children))
-	for _, c := range n.children {
-		switch t := c.term.(type) {
-		case term.Atom:
-			list = append(list, newEntry(c, &node{line: c.line, column: c.column, term: term.Atom("true")}))
-		case term.Tuple:
-			if len(t) != 2 {
-				return nil, false
-			}
-			list = append(list, newEntry(c.children[0], c.children[1]))
-		default:
-			return nil, false
-		}
+	pairs, ok := n.Entries()
+	list := make([]entry, len(pairs))
+	for i, p := range pairs {
+		key, _ := p.Key.Term.(term.Atom)
+		list[i] = entry{key: string(key), at: p.Key, value: p.Value}
 	}
-	return list, true
+	return list, ok
 }
 
-func newEntry(key, value *node) entry {
-	s, _ := key.term.(term.Atom)
-	return entry{key: string(s), at: key, value: value}
+// absent reports whether n stands for no value at all.
+func (r *reader) absent(n *term.Node) bool {
+	if n == nil {
+		return true
+	}
+	a, _ := n.Term.(term.Atom)
+	return a == "undefined" || a == "null" && r.format != Erlang
 }
 
-// absent reports whether the value stands for no value at all.
-func (n *node) absent() bool {
-	return n == nil || n.term == term.Term(term.Atom("undefined")) || n.anyText && n.term == term.Term(term.Atom("null"))
-}
-
-// text returns a binary, a charlist or an atom as a string; true, false and
-// null of YAML and JSON are none.
-func (n *node) text() (string, bool) {
-	if _, ok := n.term.(term.Atom); ok && n.anyText {
+// text returns a binary, a charlist or an atom as a string.
+func (r *reader) text(n *term.Node) (string, bool) {
+	if a, ok := n.Term.(term.Atom); ok && r.format != Erlang && slices.Contains([]term.Atom{"true", "false", "null"}, a) {
 		return "", false
 	}
-	return term.Text(n.term)
+	return term.Text(n.Term)
 }
 
-// show writes a term as its file would, shortened to one short line.
-func (n *node) show() string {
+// elements returns the parts of a list. A charlist has none: it is text,
+// whatever its list holds.
+func elements(n *term.Node) ([]*term.Node, bool) {
+	l, ok := n.Term.(term.List)
+	if !ok || l.Tail != nil || len(l.Elems) != len(n.Children) {
+		return nil, false
+	}
+	return n.Children, true
+}
+
+// show writes a term as its file would, cut to one short line.
+func (r *reader) show(n *term.Node) string {
 	const most = 60
-	s := n.render()
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "…"
+	s := r.render(n.Term)
+	if runes := []rune(s); len(runes) > most {
+		s = string(runes[:most]) + "…"
 	}
 	return s
 }
 
-func (n *node) render() string {
-	if !n.anyText {
-		return term.Format(n.term)
+func (r *reader) render(t term.Term) string {
+	if r.format == Erlang {
+		return term.Format(t)
 	}
-	switch t := n.term.(type) {
+	switch t := t.(type) {
 	case term.Binary:
 		return strconv.Quote(string(t))
 	case term.Atom:
 		return string(t)
 	case term.Map:
-		return "an object"
+		return "a map"
 	case term.List:
 		return "a list"
 	}
-	return term.Format(n.term)
+	return term.Format(t)
 }

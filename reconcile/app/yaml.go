@@ -19,7 +19,7 @@ import (
 // bc_gitops has it; the tags !atom and !charlist give the other two texts of
 // Erlang. Aliases and merge keys are refused: a few lines of them expand
 // without bound.
-func readYAML(src []byte) (*node, *SyntaxError) {
+func readYAML(src []byte) (*term.Node, *SyntaxError) {
 	var doc, more yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(src))
 	switch err := dec.Decode(&doc); {
@@ -41,7 +41,7 @@ func readYAML(src []byte) (*node, *SyntaxError) {
 func yamlError(err error) *SyntaxError {
 	m := regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`).FindStringSubmatch(err.Error())
 	if m == nil {
-		return &SyntaxError{Line: 1, Column: 1, Msg: err.Error()}
+		return &SyntaxError{Line: 1, Column: 1, Msg: oneLine(err.Error())}
 	}
 	line, err := strconv.Atoi(m[1])
 	if err != nil {
@@ -54,7 +54,7 @@ func yamlRefusal(n *yaml.Node, msg string) *SyntaxError {
 	return &SyntaxError{Line: n.Line, Column: n.Column, Msg: msg}
 }
 
-func fromYAML(n *yaml.Node, depth int) (*node, *SyntaxError) {
+func fromYAML(n *yaml.Node, depth int) (*term.Node, *SyntaxError) {
 	if depth > maxDepth {
 		return nil, yamlRefusal(n, "values are nested too deeply")
 	}
@@ -69,8 +69,8 @@ func fromYAML(n *yaml.Node, depth int) (*node, *SyntaxError) {
 	return nil, yamlRefusal(n, "aliases are not supported: write the value out")
 }
 
-func yamlMap(n *yaml.Node, depth int) (*node, *SyntaxError) {
-	out := &node{line: n.Line, column: n.Column, anyText: true}
+func yamlMap(n *yaml.Node, depth int) (*term.Node, *SyntaxError) {
+	out := &term.Node{Line: n.Line, Column: n.Column}
 	m := make(term.Map, 0, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, err := yamlKey(n.Content[i])
@@ -81,14 +81,14 @@ func yamlMap(n *yaml.Node, depth int) (*node, *SyntaxError) {
 		if err != nil {
 			return nil, err
 		}
-		m = append(m, term.Pair{Key: key.term, Value: value.term})
-		out.children = append(out.children, key, value)
+		m = append(m, term.Pair{Key: key.Term, Value: value.Term})
+		out.Children = append(out.Children, key, value)
 	}
-	out.term = m
+	out.Term = m
 	return out, unique(out)
 }
 
-func yamlKey(n *yaml.Node) (*node, *SyntaxError) {
+func yamlKey(n *yaml.Node) (*term.Node, *SyntaxError) {
 	switch {
 	case n.Kind != yaml.ScalarNode:
 		return nil, yamlRefusal(n, "keys must be plain words")
@@ -99,68 +99,66 @@ func yamlKey(n *yaml.Node) (*node, *SyntaxError) {
 }
 
 // keyNode makes the key of a map. Erlang ends atoms at 255 characters.
-func keyNode(s string, line, column int) (*node, *SyntaxError) {
+func keyNode(s string, line, column int) (*term.Node, *SyntaxError) {
 	if utf8.RuneCountInString(s) > 255 {
 		return nil, &SyntaxError{Line: line, Column: column, Msg: "a key has more than 255 characters"}
 	}
-	return &node{line: line, column: column, term: term.Atom(s), anyText: true}, nil
+	return &term.Node{Line: line, Column: column, Term: term.Atom(s)}, nil
 }
 
 // unique refuses a second value for one key, which YAML and JSON readers let
 // pass.
-func unique(n *node) *SyntaxError {
+func unique(n *term.Node) *SyntaxError {
 	lines := map[term.Term]int{}
-	for i := 0; i < len(n.children); i += 2 {
-		k := n.children[i]
-		if first, twice := lines[k.term]; twice {
-			return &SyntaxError{Line: k.line, Column: k.column,
-				Msg: "key " + string(k.term.(term.Atom)) + " is there twice, first on line " + strconv.Itoa(first)}
+	for i := 0; i < len(n.Children); i += 2 {
+		k := n.Children[i]
+		if first, twice := lines[k.Term]; twice {
+			return &SyntaxError{Line: k.Line, Column: k.Column,
+				Msg: "key " + oneLine(string(k.Term.(term.Atom))) + " is there twice, first on line " + strconv.Itoa(first)}
 		}
-		lines[k.term] = k.line
+		lines[k.Term] = k.Line
 	}
 	return nil
 }
 
-func yamlList(n *yaml.Node, depth int) (*node, *SyntaxError) {
-	out := &node{line: n.Line, column: n.Column, anyText: true}
+func yamlList(n *yaml.Node, depth int) (*term.Node, *SyntaxError) {
+	out := &term.Node{Line: n.Line, Column: n.Column}
 	var l term.List
 	for _, c := range n.Content {
 		v, err := fromYAML(c, depth+1)
 		if err != nil {
 			return nil, err
 		}
-		l.Elems = append(l.Elems, v.term)
-		out.children = append(out.children, v)
+		l.Elems = append(l.Elems, v.Term)
+		out.Children = append(out.Children, v)
 	}
-	out.term = l
+	out.Term = l
 	return out, nil
 }
 
-func yamlScalar(n *yaml.Node) (*node, *SyntaxError) {
-	out := &node{line: n.Line, column: n.Column, anyText: true}
+func yamlScalar(n *yaml.Node) (*term.Node, *SyntaxError) {
+	out := &term.Node{Line: n.Line, Column: n.Column}
 	var ok bool
 	switch n.ShortTag() {
 	case "!!str", "!!timestamp":
-		out.term, ok = term.Binary(n.Value), true
+		out.Term, ok = term.Binary(n.Value), true
 	case "!!null":
-		out.term, ok = term.Atom("null"), true
+		out.Term, ok = term.Atom("null"), true
 	case "!!bool":
 		var b bool
 		ok = n.Decode(&b) == nil
-		out.term = term.Atom(strconv.FormatBool(b))
+		out.Term = term.Atom(strconv.FormatBool(b))
 	case "!!int", "!!float":
-		out.term, ok = yamlNumber(n)
+		out.Term, ok = yamlNumber(n)
 	case "!atom":
-		out.anyText = false
-		out.term, ok = term.Atom(n.Value), utf8.RuneCountInString(n.Value) <= 255
+		out.Term, ok = term.Atom(n.Value), utf8.RuneCountInString(n.Value) <= 255
 	case "!charlist":
-		out.anyText = false
-		out.term, ok = term.String(n.Value), true
+		out.Term, ok = term.String(n.Value), true
 	default:
 		return nil, yamlRefusal(n, "tag "+n.Tag+" is not supported: only !atom and !charlist are")
 	}
 	if !ok {
-		return nil, yamlRefusal(n, n.Value+" is not a value of type "+n.ShortTag()+" that Erlang has")
+		return nil, yamlRefusal(n, oneLine(n.Value)+" is not a value of type "+n.ShortTag()+" that Erlang has")
 	}
 	return out, nil
 }
