@@ -43,7 +43,7 @@ func main() {
 		flood(number(args))
 	case "look":
 		look()
-		select {}
+		time.Sleep(time.Hour)
 	case "write":
 		fmt.Println(os.WriteFile(args[1], []byte("made inside"), 0o644))
 	case "read":
@@ -68,7 +68,7 @@ func allocate(mb int) {
 		all = append(all, b)
 	}
 	fmt.Println("allocated", len(all))
-	select {}
+	time.Sleep(time.Hour)
 }
 
 func spin(n int) {
@@ -81,7 +81,7 @@ func spin(n int) {
 			}
 		}()
 	}
-	select {}
+	time.Sleep(time.Hour)
 }
 
 func threads(n int) {
@@ -102,7 +102,7 @@ func flood(mb int) {
 		os.Stdout.Write(line)
 	}
 	fmt.Println("flooded")
-	select {}
+	time.Sleep(time.Hour)
 }
 
 func look() {
