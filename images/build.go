@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -203,7 +204,7 @@ func (s *Store) run(ctx context.Context, b build, guest string, p project, log *
 	}
 	px.allow(p.remotes...)
 	exit, err := s.sandbox.Run(ctx, Job{
-		Name: "build-" + filepath.Base(filepath.Dir(guest)), Image: image.ref,
+		Name: jobName(name, guest), Image: image.ref,
 		Args:   []string{filepath.Join(s.otp.root, "bin", "escript"), "/" + rebarPath, "as", "prod", "release", "-d", "false", "-i", "true"},
 		Env:    builderEnv(),
 		Dir:    "/work/src",
@@ -218,6 +219,13 @@ func (s *Store) run(ctx context.Context, b build, guest string, p project, log *
 		return fmt.Errorf("build %s: rebar3 ended with status %d: %s; the build log is %s", name, exit, log.reason(px.refusals()), log.path)
 	}
 	return nil
+}
+
+// jobName is unique while the work folder exists, and short enough for a
+// network namespace's name.
+func jobName(app, guest string) string {
+	work := filepath.Base(filepath.Dir(guest)) // "<app>-<random>"
+	return "build-" + app[:min(len(app), 40)] + strings.TrimPrefix(work, app)
 }
 
 func builderEnv() []string {
