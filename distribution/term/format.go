@@ -20,7 +20,8 @@ func Format(t Term) string {
 }
 
 // WriteConsult writes terms as a file that Parse and file:consult/1 read back,
-// one term a line, in UTF-8.
+// one term a line, in UTF-8. Terms for which Format has no such text (pids and
+// the like) make a file that neither reads.
 func WriteConsult(terms ...Term) []byte {
 	f := formatter{}
 	for _, t := range terms {
@@ -30,9 +31,41 @@ func WriteConsult(terms ...Term) []byte {
 	return []byte(f.out.String())
 }
 
-type formatter struct{ out strings.Builder }
+// Brief is Format for errors and logs: cut after about most bytes, "..." where
+// it was. A large term costs no more than a small one.
+func Brief(t Term, most int) string {
+	most = max(most, 1)
+	f := formatter{most: most}
+	f.term(t)
+	s := f.out.String()
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most] + "..."
+}
+
+type formatter struct {
+	out  strings.Builder
+	most int // bytes after which no more is written, roughly; 0 for no bound
+}
+
+func (f *formatter) full() bool { return f.most > 0 && f.out.Len() > f.most }
+
+// visible is how many of n elements, each a byte or more, are worth writing.
+func (f *formatter) visible(n int) int {
+	if f.most == 0 {
+		return n
+	}
+	return min(n, f.most+1)
+}
 
 func (f *formatter) term(t Term) {
+	if f.full() {
+		return
+	}
 	switch t := t.(type) {
 	case Atom:
 		f.atom(t)
@@ -62,7 +95,7 @@ func (f *formatter) term(t Term) {
 }
 
 func (f *formatter) terms(list []Term) {
-	for i, t := range list {
+	for i, t := range list[:f.visible(len(list))] {
 		if i > 0 {
 			f.out.WriteByte(',')
 		}
@@ -135,7 +168,8 @@ func printable(s string) bool {
 }
 
 func (f *formatter) binary(b Binary) {
-	s := string(b)
+	s := string(b[:f.visible(len(b))])
+	b = Binary(s)
 	f.out.WriteString("<<")
 	if len(b) > 0 && printable(s) {
 		f.quoted(s, '"')
@@ -149,7 +183,7 @@ func (f *formatter) binary(b Binary) {
 }
 
 func (f *formatter) bytes(b []byte) {
-	for i, c := range b {
+	for i, c := range b[:f.visible(len(b))] {
 		if i > 0 {
 			f.out.WriteByte(',')
 		}
@@ -170,6 +204,7 @@ func (f *formatter) bits(b BitString) {
 }
 
 func (f *formatter) list(l List) {
+	l.Elems = l.Elems[:f.visible(len(l.Elems))]
 	if s, ok := l.text(); ok && s != "" && printable(s) {
 		f.quoted(s, '"')
 		return
@@ -185,7 +220,7 @@ func (f *formatter) list(l List) {
 
 func (f *formatter) mapping(m Map) {
 	f.out.WriteString("#{")
-	for i, p := range m {
+	for i, p := range m[:f.visible(len(m))] {
 		if i > 0 {
 			f.out.WriteByte(',')
 		}

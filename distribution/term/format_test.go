@@ -63,3 +63,32 @@ func TestWriteConsult(t *testing.T) {
 		t.Errorf("no terms: got %q", got)
 	}
 }
+
+func TestBrief(t *testing.T) {
+	wide := make([]Term, 100000)
+	for i := range wide {
+		wide[i] = Tuple{Atom("a"), Int(i)}
+	}
+	tests := []struct {
+		term Term
+		most int
+		want string
+	}{
+		{Atom("ok"), 2, "ok"},
+		{Atom("word"), 2, "wo..."},
+		{Binary(make([]byte, 1<<20)), 10, "<<0,0,0,0,..."},
+		{String("日本日本"), 6, "\"日..."},
+		{List{Elems: wide}, 12, "[{a,0},{a,1}..."},
+		{Tuple(wide), 5, "{{a,0..."},
+		{Map{{Atom("a"), Tuple(wide)}}, 14, "#{a => {{a,0},..."},
+	}
+	for _, tt := range tests {
+		if got := Brief(tt.term, tt.most); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
+	}
+	allocs := testing.AllocsPerRun(10, func() { Brief(List{Elems: wide}, 100) })
+	if allocs > 200 {
+		t.Errorf("a large term took %.0f allocations", allocs)
+	}
+}

@@ -62,15 +62,8 @@ func (t token) String() string {
 	return "'" + t.text + "'"
 }
 
-// brief is Format cut to what one line of an error has room for.
-func brief(t Term) string {
-	const most = 60
-	s := []rune(Format(t))
-	if len(s) > most {
-		return string(s[:most]) + "..."
-	}
-	return string(s)
-}
+// brief is what one line of an error has room for.
+func brief(t Term) string { return Brief(t, 60) }
 
 // scanner cuts valid UTF-8 into tokens, as erl_scan does.
 type scanner struct {
