@@ -65,7 +65,7 @@ func startErl(t testing.TB, epmd netip.AddrPort, name string, args ...string) *e
 	host, _, _ = strings.Cut(host, ".")
 	base := []string{"-noshell", "-sname", name + "@" + host, "-setcookie", testCookie, "-start_epmd", "false"}
 	cmd := exec.Command("erl", append(append(base, args...), "-eval", evalLoop)...)
-	cmd.Env = append(os.Environ(), "ERL_EPMD_PORT="+strconv.Itoa(int(epmd.Port())), "HOME="+t.TempDir())
+	cmd.Env = append(os.Environ(), "ERL_EPMD_PORT="+strconv.Itoa(int(epmd.Port())), "HOME="+t.TempDir(), "ERL_CRASH_DUMP_SECONDS=0")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -42,8 +42,10 @@ func SplitFrame(frame []byte) (c Control, payload []byte, err error) {
 	if err != nil {
 		return Control{}, nil, fmt.Errorf("split frame: %w", err)
 	}
-	payload, err = checkPayload(c.Op, rest)
-	return c, payload, err
+	if payload, err = checkPayload(c.Op, rest); err != nil {
+		return Control{}, nil, err
+	}
+	return c, payload, nil
 }
 
 func checkPayload(o Op, rest []byte) ([]byte, error) {
