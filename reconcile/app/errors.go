@@ -1,7 +1,9 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -57,8 +59,8 @@ func oneLine(s string) string {
 	return s
 }
 
-// Errors is everything wrong with one file, in the order it was found. Each
-// is a *FieldError or a *SyntaxError and prints on a line of its own.
+// Errors is everything wrong with one file, from top to bottom. Each is a
+// *FieldError or a *SyntaxError and prints on a line of its own.
 type Errors []error
 
 func (e Errors) Error() string { return strings.Join(e.Lines(), "\n") }
@@ -70,6 +72,18 @@ func (e Errors) Lines() []string {
 		lines[i] = err.Error()
 	}
 	return lines
+}
+
+// sort orders errors by their places in the file.
+func (e Errors) sort() {
+	slices.SortStableFunc(e, func(a, b error) int {
+		x, okA := a.(*FieldError)
+		y, okB := b.(*FieldError)
+		if !okA || !okB {
+			return 0 // a syntax error is the only one of its file
+		}
+		return cmp.Or(cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column))
+	})
 }
 
 // Unwrap lets errors.As find one of them.

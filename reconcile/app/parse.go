@@ -38,6 +38,7 @@ func parse(src []byte, format Format, file string) *document {
 		return d
 	}
 	d.top(root)
+	d.errs.sort()
 	return d
 }
 

@@ -187,11 +187,11 @@ func TestParseRefuses(t *testing.T) {
 		{"empty", "% nothing\n", "f:1:1: the file is empty: it needs one map or proplist and a full stop"},
 		{"syntax", "#{name => }.", "f:1:11: "},
 		{"every error", "#{name => 'Upper',\n  version => 1,\n  isolaton => vm,\n  vm_config => #{memory_limit => <<\"512\">>,\n    scheduler_limt => 2}}.",
-			"f:3:3: isolaton: expected one of the keys depends_on, description, env, health, icon, isolation, name, source, version, vm_config, found an unknown one; did you mean isolation?\n" +
-				"f:1:11: name: expected an atom: a lower-case letter, then letters, digits and underscores, at most 64, found 'Upper'\n" +
+			"f:1:11: name: expected an atom: a lower-case letter, then letters, digits and underscores, at most 64, found 'Upper'\n" +
 				"f:2:14: version: expected a version such as <<\"1.0.0\">>, found 1; put it in quotes\n" +
-				"f:5:5: vm_config.scheduler_limt: expected one of the keys extra_args, memory_limit, node_prefix, scheduler_limit, found an unknown one; did you mean scheduler_limit?\n" +
-				"f:4:34: vm_config.memory_limit: expected an integer of megabytes from 16 to 1048576, found <<\"512\">>; write 512 without quotes"},
+				"f:3:3: isolaton: expected one of the keys depends_on, description, env, health, icon, isolation, name, source, version, vm_config, found an unknown one; did you mean isolation?\n" +
+				"f:4:34: vm_config.memory_limit: expected an integer of megabytes from 16 to 1048576, found <<\"512\">>; write 512 without quotes\n" +
+				"f:5:5: vm_config.scheduler_limt: expected one of the keys extra_args, memory_limit, node_prefix, scheduler_limit, found an unknown one; did you mean scheduler_limit?"},
 		{"twice", `[{name, a}, {name, b}, {version, "1"}].`, "f:1:14: name: expected each key once, found it again"},
 		{"a cookie", with(`cookie => <<"x">>`), "cookies do not belong into git"},
 		{"too little memory", with(`vm_config => #{memory_limit => 15}`), "vm_config.memory_limit: expected an integer of megabytes from 16 to 1048576, found 15"},
