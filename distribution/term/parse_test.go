@@ -154,6 +154,7 @@ func TestParseErrors(t *testing.T) {
 		{"\"abc\n", 1, 1, "no closing \""},
 		{"{'abc.}", 1, 2, "no closing '"},
 		{"'" + strings.Repeat("é", 256) + "'.", 1, 1, "atom of 256 characters"},
+		{strings.Repeat("a", 256) + ".", 1, 1, "atom of 256 characters"},
 		{"$", 1, 2, "no character after '$'"},
 		{`"\x4".`, 1, 3, "escape is no character"},
 		{`"\x{}".`, 1, 3, "escape is no character"},

@@ -149,9 +149,6 @@ func (s *scanner) scan() (token, error) {
 	case r == '\'':
 		t.kind = atomToken
 		t.text, err = s.quoted(r)
-		if n := utf8.RuneCountInString(t.text); err == nil && n > maxAtomChars {
-			err = t.errorf("atom of %d characters, at most %d are allowed", n, maxAtomChars)
-		}
 	case r == '"':
 		t.kind = quotedText
 		t.text, err = s.quoted(r)
@@ -160,6 +157,9 @@ func (s *scanner) scan() (token, error) {
 		t.value, err = s.character()
 	default:
 		err = s.mark(&t)
+	}
+	if n := utf8.RuneCountInString(t.text); err == nil && t.kind == atomToken && n > maxAtomChars {
+		err = t.errorf("atom of %d characters, at most %d are allowed", n, maxAtomChars)
 	}
 	return t, err
 }
