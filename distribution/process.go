@@ -1,0 +1,205 @@
+package distribution
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"beamsandbox/distribution/gateway/protocol"
+)
+
+const (
+	gatewayUser = "sandbox-gateway"
+	// fallbackID is the uid and gid where there is no such user.
+	fallbackID = 64321
+	// maxLog is the size in bytes from which the log begins anew at a start.
+	maxLog = 4 << 20
+	// memoryLimit is what the gateway's garbage collector aims at (GOMEMLIMIT).
+	memoryLimit = "512MiB"
+)
+
+// adoptOrSpawn makes sure that a gateway of our version answers and returns a
+// stream of its events.
+func (g *Gateway) adoptOrSpawn(ctx context.Context) (*net.UnixConn, error) {
+	switch watch, hello, err := g.open(ctx); {
+	case err != nil: // nobody answers
+	case hello.Version == protocol.Version:
+		g.cfg.Log.Info("gateway found", "pid", hello.Pid, "members", hello.Members)
+		return watch, nil
+	case hello.Members > 0:
+		watch.Close()
+		return nil, fmt.Errorf("adopt gateway (pid %d): %w: it speaks version %d, sandboxd speaks %d; remove the guests with the older sandboxd, or end it and let the guests connect again",
+			hello.Pid, ErrVersion, hello.Version, protocol.Version)
+	default:
+		watch.Close()
+		_, _ = protocol.Ask(ctx, g.socket, protocol.Request{Op: protocol.OpQuit})
+	}
+	if err := g.spawn(); err != nil {
+		return nil, fmt.Errorf("start gateway %s: %w", g.cfg.Binary, err)
+	}
+	watch, hello, err := g.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start gateway %s: it does not answer, see %s: %w", g.cfg.Binary, filepath.Join(g.cfg.RunDir, logName), err)
+	}
+	if hello.Version != protocol.Version {
+		watch.Close()
+		return nil, fmt.Errorf("start gateway %s: it speaks version %d, sandboxd speaks %d: install both from one build", g.cfg.Binary, hello.Version, protocol.Version)
+	}
+	g.cfg.Log.Info("gateway started", "pid", hello.Pid)
+	return watch, nil
+}
+
+// open begins to follow the gateway's events.
+func (g *Gateway) open(ctx context.Context) (*net.UnixConn, protocol.Hello, error) {
+	c, err := protocol.Open(ctx, g.socket, protocol.Request{Op: protocol.OpEvents})
+	if err != nil {
+		return nil, protocol.Hello{}, err
+	}
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	var resp protocol.Response
+	if _, err := protocol.Read(c, &resp); err != nil {
+		c.Close()
+		return nil, protocol.Hello{}, fmt.Errorf("greet gateway: %w", err)
+	}
+	if resp.Hello == nil {
+		c.Close()
+		return nil, protocol.Hello{}, fmt.Errorf("greet gateway: %w", errors.New(resp.Error))
+	}
+	return c, *resp.Hello, nil
+}
+
+// spawn starts the program in a session of its own, so that it outlives us,
+// with the control socket as descriptor 3.
+func (g *Gateway) spawn() error {
+	socket, err := g.listen()
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	log, err := openLog(filepath.Join(g.cfg.RunDir, logName))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	// The program is run by its descriptor: its user may not be able to walk
+	// to where it is installed.
+	program, err := os.Open(g.cfg.Binary)
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	cmd := exec.Command("/proc/self/fd/4", g.arguments()...)
+	cmd.Args[0] = g.cfg.Binary
+	cmd.Dir = "/"
+	cmd.Env = []string{"GOMEMLIMIT=" + memoryLimit, "GOTRACEBACK=single"}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{socket, program} // descriptors 3 and 4
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: g.cfg.UID, Gid: g.cfg.GID, Groups: []uint32{}}
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }() // leaves no zombie; its end is noticed at the socket
+	return nil
+}
+
+// listen opens the control socket for root alone, in place of one that nobody
+// answers at.
+func (g *Gateway) listen() (*os.File, error) {
+	if err := os.Remove(g.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove old control socket: %w", err)
+	}
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: g.socket, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("open control socket: %w", err)
+	}
+	defer ln.Close()
+	ln.SetUnlinkOnClose(false)
+	if err := os.Chmod(g.socket, 0o600); err != nil {
+		return nil, fmt.Errorf("close control socket to others: %w", err)
+	}
+	return ln.File()
+}
+
+// arguments are the gateway's flags; nothing secret is among them.
+func (g *Gateway) arguments() []string {
+	var listen []string
+	for _, a := range g.addresses() {
+		listen = append(listen, a.String())
+	}
+	return []string{
+		"-epmd", g.cfg.EPMD.String(),
+		"-listen", strings.Join(listen, ","),
+		"-controller", strconv.Itoa(os.Geteuid()),
+	}
+}
+
+// addresses are where the host VM looks for its guests: 127.0.0.1 and the
+// machine's own addresses that its short name resolves to.
+func (g *Gateway) addresses() []netip.Addr {
+	all := []netip.Addr{loopback()}
+	if g.cfg.Hostname == "" {
+		return all
+	}
+	found, err := net.LookupIP(g.cfg.Hostname)
+	if err != nil {
+		g.cfg.Log.Warn("short name does not resolve, guests are served at 127.0.0.1 only", "host", g.cfg.Hostname, "err", err)
+	}
+	for _, ip := range found {
+		a, ok := netip.AddrFromSlice(ip.To4())
+		if ok && a != all[0] && ownAddress(a) {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// ownAddress reports whether one can listen at a.
+func ownAddress(a netip.Addr) bool {
+	ln, err := net.Listen("tcp", netip.AddrPortFrom(a, 0).String())
+	if err != nil {
+		return false
+	}
+	ln.Close()
+	return true
+}
+
+// openLog opens the log for appending; a large one begins anew.
+func openLog(path string) (*os.File, error) {
+	flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	if st, err := os.Stat(path); err == nil && st.Size() > maxLog {
+		flags |= os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, flags, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open gateway's log: %w", err)
+	}
+	return f, nil
+}
+
+// unprivileged is whom the gateway runs as by default.
+func unprivileged() (uid, gid uint32) {
+	u, err := user.Lookup(gatewayUser)
+	if err != nil {
+		return fallbackID, fallbackID
+	}
+	id, err1 := strconv.ParseUint(u.Uid, 10, 32)
+	group, err2 := strconv.ParseUint(u.Gid, 10, 32)
+	if err1 != nil || err2 != nil || id == 0 {
+		return fallbackID, fallbackID
+	}
+	return uint32(id), uint32(group)
+}
+
+func loopback() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
