@@ -56,7 +56,7 @@ func lookup(refs map[string]string, ref string) (string, bool) {
 	if ref == "" {
 		ref = "HEAD"
 	}
-	for _, name := range []string{ref, "refs/tags/" + ref + "^{}", "refs/tags/" + ref, "refs/heads/" + ref} {
+	for _, name := range []string{ref + "^{}", ref, "refs/tags/" + ref + "^{}", "refs/tags/" + ref, "refs/heads/" + ref} {
 		if commit, ok := refs[name]; ok {
 			return commit, true
 		}

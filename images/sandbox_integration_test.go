@@ -16,6 +16,9 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
+	git "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"beamsandbox/images"
@@ -66,7 +69,7 @@ func (g *guests) container(ctx context.Context, job images.Job, path string) (in
 	}
 	opts := []oci.SpecOpts{
 		oci.WithImageConfig(image), oci.WithProcessArgs(job.Args...), oci.WithEnv(job.Env), oci.WithProcessCwd(job.Dir),
-		oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: path}),
+		oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: path}), // "": a new one
 		oci.WithUIDGID(1000, 1000), oci.WithCapabilities(nil), oci.WithMemoryLimit(uint64(job.Memory)), oci.WithPidsLimit(job.Pids),
 	}
 	for _, m := range job.Mounts {
@@ -130,5 +133,28 @@ func rooms(t *testing.T) (*guests, images.Config) {
 	g := &guests{stack: s, nets: nets}
 	return g, images.Config{
 		Client: s.Client(), Root: filepath.Join(t.TempDir(), "images"), Rebar3: filepath.Join(bin, "rebar3"), Sandbox: g,
+	}
+}
+
+// commitAll commits everything in dir on branch main.
+func commitAll(t *testing.T, dir string) {
+	t.Helper()
+	repo, err := git.PlainOpen(dir)
+	if err != nil {
+		repo, err = git.PlainInitWithOptions(dir, &git.PlainInitOptions{InitOptions: git.InitOptions{DefaultBranch: plumbing.Main}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	work, err := repo.Worktree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := work.AddGlob("."); err != nil {
+		t.Fatal(err)
+	}
+	who := &object.Signature{Name: "t", Email: "t@example.org", When: time.Unix(1, 0)}
+	if _, err := work.Commit("c", &git.CommitOptions{Author: who}); err != nil {
+		t.Fatal(err)
 	}
 }

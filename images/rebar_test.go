@@ -1,0 +1,162 @@
+package images
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestReadProject(t *testing.T) {
+	tests := []struct {
+		name  string
+		files map[string]string
+		want  project
+	}{
+		{"plain", map[string]string{"rebar.config": `{erl_opts, [debug_info]}.`}, project{}},
+		{"release", map[string]string{"rebar.config": `{relx, [{release, {a, "1"}, [a]}]}.`}, project{release: true}},
+		{"release in prod", map[string]string{
+			"rebar.config": `{profiles, [{prod, [{relx, [{release, {a, "1"}, [a]}]}]}]}.`,
+		}, project{release: true, profiles: true}},
+		{"mode in prod only", map[string]string{
+			"rebar.config": `{profiles, [{prod, [{relx, [{mode, prod}]}]}]}.`,
+		}, project{profiles: true}},
+		{"relx.config", map[string]string{"rebar.config": ``, "relx.config": ``}, project{release: true}},
+		{"remotes", map[string]string{
+			"rebar.config": `{deps, [hexdep, {a, {git, "https://h/a.git", {tag, "1"}}},
+				{b, ".*", {git, "https://h/b", {branch, "main"}}, [raw]}, {c, {git_subdir, <<"https://h/c">>, {ref, "x"}, "d"}}]}.
+				{plugins, [{p, {git, "https://h/p", "main"}}]}.`,
+			"rebar.lock": `{"1.2.0", [{<<"d">>, {git, "https://h/d", {ref, "abc"}}, 1}]}.`,
+		}, project{remotes: []string{"https://h/a.git", "https://h/b", "https://h/c", "https://h/p", "https://h/d"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for name, content := range tt.files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := readProject(mustRoot(t, dir))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(project{})); diff != "" {
+				t.Errorf("project (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestReadProjectRefuses(t *testing.T) {
+	for name, tt := range map[string]struct{ content, want string }{
+		"none":    {"", "no rebar.config"},
+		"syntax":  {"{deps, [}.\n", "rebar.config: "},
+		"endless": {strings.Repeat(" ", maxConfig+1), "at most"},
+	} {
+		dir := t.TempDir()
+		if tt.content != "" {
+			if err := os.WriteFile(filepath.Join(dir, "rebar.config"), []byte(tt.content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := readProject(mustRoot(t, dir)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: err = %v, want %q in it", name, err, tt.want)
+		}
+	}
+}
+
+func TestOverlay(t *testing.T) {
+	for want, p := range map[string]project{
+		`{relx, [{release, {a, "1.0"}, [a]}, {mode, prod}]}.`: {},
+		`{profiles, [{prod, [{relx, [{mode, prod}]}]}]}.`:     {release: true},
+		``: {release: true, profiles: true},
+	} {
+		if got := p.overlay("a", "1.0"); !strings.Contains(got, want) || (want == "" && got != "") {
+			t.Errorf("%+v: overlay = %q, want %q", p, got, want)
+		}
+	}
+}
+
+func TestFilterArgs(t *testing.T) {
+	tests := []struct {
+		name, in, want string
+		dropped        []string
+	}{
+		{"names and cookie", "-sname pulse\n-setcookie secret\n+P 1000\n", "+P 1000\n", []string{"-sname", "-setcookie"}},
+		{"one line", "-name a@b -setcookie 'x y' +K true -env A 1", "+K true\n-env A 1\n", []string{"-name", "-setcookie"}},
+		{"comments", "## -sname no\n+Bi # why\n", "+Bi\n", nil},
+		{"distribution ports", "-kernel inet_dist_listen_min 1 -kernel logger_level debug", "-kernel logger_level debug\n", []string{"-kernel"}},
+		{"negative value", "-app limit -1\n-heart", "-app limit -1\n", []string{"-heart"}},
+		{"value on the next line", "-setcookie\nsecret\n+A 5", "+A 5\n", []string{"-setcookie"}},
+		{"quotes stay", `-app motto '"a # b"'`, "-app motto '\"a # b\"'\n", nil},
+		{"empty", "", "", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, dropped := filterArgs(tt.in)
+			if got != tt.want {
+				t.Errorf("kept %q, want %q", got, tt.want)
+			}
+			if diff := cmp.Diff(tt.dropped, dropped); diff != "" {
+				t.Errorf("dropped (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestSubstitute(t *testing.T) {
+	got, err := substitute("sys.config.src", `[{a, [{port, ${PORT:-8080}}, {c, $a}, {d, "$"}, {e, "${E:-}"}]}].`)
+	if want := `[{a, [{port, 8080}, {c, $a}, {d, "$"}, {e, ""}]}].`; err != nil || got != want {
+		t.Errorf("substitute = %q, %v; want %q", got, err, want)
+	}
+	if _, err := substitute("sys.config.src", "${SECRET}"); err == nil || !strings.Contains(err.Error(), "${SECRET}") {
+		t.Errorf("err = %v, want the variable's name", err)
+	}
+}
+
+func TestBuildLogReason(t *testing.T) {
+	log, err := openLog(filepath.Join(t.TempDir(), "logs", "build.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if got := log.reason(nil); got != "it printed nothing" {
+		t.Errorf("reason of silence = %q", got)
+	}
+	if _, err := log.Write([]byte("one\n\x1b[0;31m===> Compiling a\x1b[0m failed\n\x1b]0;title\x07two\n\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := log.reason(nil), "one | Compiling a failed | ]0;titletwo"; got != want {
+		t.Errorf("reason = %q, want %q", got, want)
+	}
+	if got := log.reason([]string{"hex"}); got != "it asked for hex" {
+		t.Errorf("reason of a refusal = %q", got)
+	}
+}
+
+func TestBuildLogIsBounded(t *testing.T) {
+	log, err := openLog(filepath.Join(t.TempDir(), "build.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	chunk := []byte(strings.Repeat("x", 1<<20))
+	for range 6 {
+		if n, err := log.Write(chunk); n != len(chunk) || err != nil {
+			t.Fatalf("write = %d, %v", n, err)
+		}
+	}
+	if _, err := log.Write([]byte("\nthe end\n")); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(log.path)
+	if err != nil || info.Size() != maxLog {
+		t.Errorf("the log is %v bytes, %v; want %d", info.Size(), err, maxLog)
+	}
+	if got := log.reason(nil); !strings.HasSuffix(got, "the end") {
+		t.Errorf("reason = %.20q…, want the end of the output", got)
+	}
+}
