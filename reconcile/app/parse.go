@@ -1,6 +1,7 @@
 package app
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -39,6 +40,9 @@ func parse(src []byte, format Format, file string) *document {
 	}
 	d.top(root)
 	d.errs.sort()
+	if d.more {
+		d.errs = append(d.errs, &SyntaxError{File: file, Msg: "further errors are not shown"})
+	}
 	return d
 }
 
@@ -83,6 +87,7 @@ func (d *document) top(root *term.Node) {
 	spec := &d.spec
 	if s.required("name", nameForm) {
 		spec.Name = Name(s.text("name", nameForm, validName))
+		d.ownName(s)
 	}
 	if s.required("version", versionForm) {
 		spec.Version = s.text("version", versionForm, validVersion)
@@ -107,6 +112,24 @@ func validName(s string) bool {
 		return false
 	}
 	return only(s, "_")
+}
+
+// ownName refuses the applications that every BEAM is made of: removing an
+// embedded app unloads its code from the host VM.
+func (d *document) ownName(top section) {
+	if slices.Contains(taken(), string(d.spec.Name)) {
+		top.fail("name", "an application of your own", string(d.spec.Name)+" belongs to the platform")
+		d.spec.Name = ""
+	}
+}
+
+// taken lists the applications of Erlang/OTP and Elixir, and bc_gitops.
+func taken() []string {
+	return strings.Fields(`
+		asn1 bc_gitops common_test compiler crypto debugger dialyzer diameter edoc eldap elixir eex
+		erl_docgen erl_interface erts et eunit ex_unit ftp iex inets jinterface kernel logger megaco
+		mix mnesia observer odbc os_mon parsetools public_key reltool runtime_tools sasl snmp ssh
+		ssl stdlib syntax_tools tftp tools wx xmerl`)
 }
 
 // only reports whether s holds nothing but ASCII letters, digits and extra.

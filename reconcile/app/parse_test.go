@@ -192,6 +192,8 @@ func TestParseRefuses(t *testing.T) {
 				"f:3:3: isolaton: expected one of the keys depends_on, description, env, health, icon, isolation, name, source, version, vm_config, found an unknown one; did you mean isolation?\n" +
 				"f:4:34: vm_config.memory_limit: expected an integer of megabytes from 16 to 1048576, found <<\"512\">>; write 512 without quotes\n" +
 				"f:5:5: vm_config.scheduler_limt: expected one of the keys extra_args, memory_limit, node_prefix, scheduler_limit, found an unknown one; did you mean scheduler_limit?"},
+		{"the platform", `#{name => kernel, version => "1"}.`, "f:1:11: name: expected an application of your own, found kernel; kernel belongs to the platform"},
+		{"a flood", with(`env => [` + strings.Repeat("{1, 2}, ", 1000) + `a]`), "\nf: further errors are not shown"},
 		{"twice", `[{name, a}, {name, b}, {version, "1"}].`, "f:1:14: name: expected each key once, found it again"},
 		{"a cookie", with(`cookie => <<"x">>`), "cookies do not belong into git"},
 		{"too little memory", with(`vm_config => #{memory_limit => 15}`), "vm_config.memory_limit: expected an integer of megabytes from 16 to 1048576, found 15"},

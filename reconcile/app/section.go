@@ -14,13 +14,21 @@ type reader struct {
 	file   string
 	format Format
 	errs   Errors
+	more   bool // errors beyond maxErrors
 }
+
+// maxErrors is how many errors of one file are kept.
+const maxErrors = 50
 
 func (r *reader) fail(at *term.Node, field, expected, hint string) {
 	r.failFound(at, field, expected, r.show(at), hint)
 }
 
 func (r *reader) failFound(at *term.Node, field, expected, found, hint string) {
+	if len(r.errs) == maxErrors {
+		r.more = true
+		return
+	}
 	r.errs = append(r.errs, &FieldError{
 		File: r.file, Line: at.Line, Column: at.Column,
 		Field: field, Expected: expected, Found: found, Hint: hint,
