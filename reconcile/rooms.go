@@ -1,7 +1,7 @@
-// Package reconcile makes the host match the git repository.
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"net/netip"
@@ -83,12 +83,30 @@ type Cookies interface {
 	Forget(name app.Name) error
 }
 
-// Config is what a Reconciler is told once.
+// Config is what a Reconciler is told once. Zero durations and counts mean the
+// defaults.
 type Config struct {
 	HostNode   string // 'demo_web@myhost'
 	Hostname   string // "myhost", the short name of the machine
 	NodePrefix string
 	AppsDir    string
-	Interval   time.Duration
-	StopGrace  time.Duration // how long a guest may take to stop by itself
+	Interval   time.Duration // between two looks at the repository; 1 minute
+	StopGrace  time.Duration // how long a guest may take to stop by itself; 10 seconds
+
+	RepoURL    string // for status only, without a password
+	Branch     string // for status only
+	Containerd string // version, for status only
+	Root       string // folder of the history file; "" keeps none
+	AllowEmpty bool   // a commit without the apps folder removes every app
+	Builds     int    // builds at once; 4
+	Starts     int    // guests being made at once; 16
+}
+
+func (c Config) withDefaults() Config {
+	c.AppsDir = cmp.Or(c.AppsDir, "apps")
+	c.Interval = cmp.Or(c.Interval, time.Minute)
+	c.StopGrace = cmp.Or(c.StopGrace, 10*time.Second)
+	c.Builds = cmp.Or(c.Builds, 4)
+	c.Starts = cmp.Or(c.Starts, 16)
+	return c
 }

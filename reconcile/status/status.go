@@ -58,7 +58,7 @@ type App struct {
 	Started   time.Time         `json:"started,omitzero"`
 	Restarts  int               `json:"restarts"`
 	NextRetry time.Time         `json:"next_retry,omitzero"`
-	Health    string            `json:"health,omitempty"` // last answer of the health check
+	Health    string            `json:"health,omitempty"`  // last answer of the health check
 	Drops     map[string]uint64 `json:"drops,omitempty"`   // packets the firewall refused, by rule
 	Refused   map[string]uint64 `json:"refused,omitempty"` // messages the gateway refused, by rule
 	Memory    uint64            `json:"memory_bytes,omitempty"`

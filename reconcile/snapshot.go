@@ -1,0 +1,99 @@
+package reconcile
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"beamsandbox/reconcile/app"
+	"beamsandbox/reconcile/status"
+)
+
+// publish makes what the loop knows visible: the facts to the workers, the
+// snapshot to whoever asks, the history to the next start.
+func (s *state) publish() {
+	s.relate()
+	have := s.haves()
+	s.Reconciler.have.Store(&have)
+	s.snapshot.Store(s.whole())
+	if s.unsaved {
+		s.unsaved = false
+		if err := writeHistory(s.cfg.Root, s.history); err != nil {
+			s.log.Warn("history is not kept", "err", err)
+		}
+	}
+	if s.drained && s.adopted && len(s.entries) == 0 {
+		for _, gone := range s.draining {
+			close(gone)
+		}
+		s.draining = nil
+	}
+}
+
+// whole is the snapshot.
+func (s *state) whole() *status.Host {
+	h := &status.Host{
+		HostNode: s.cfg.HostNode, HostUp: s.hostUp, HostOTP: s.hostOTP,
+		Repo: s.cfg.RepoURL, Branch: s.cfg.Branch, Commit: s.commit.Hash, Fetched: s.fetched,
+		Error: s.problem, Containerd: s.cfg.Containerd, Gateway: s.gatewayUp,
+		Settled: s.adopted && s.commit.Hash != "" && s.problem == "",
+		Apps:    make([]status.App, 0, len(s.entries)),
+		At:      time.Now(),
+	}
+	for _, n := range slices.Sorted(maps.Keys(s.entries)) {
+		a := s.entries[n].shown(s.set)
+		h.Settled = h.Settled && settled(a.Phase) && s.entries[n].next == nil
+		h.Apps = append(h.Apps, a)
+	}
+	return h
+}
+
+// settled reports whether nothing is about to change by itself.
+func settled(p status.Phase) bool {
+	switch p {
+	case status.Healthy, status.Unhealthy, status.Failed, status.Broken, status.Quarantined:
+		return true
+	}
+	return false
+}
+
+// shown is an app as status has it: what its worker said, overlaid with what
+// is wrong with its configuration and what the events say about its link.
+func (e *entry) shown(set app.Set) status.App {
+	a := e.view
+	f := e.vitals.get()
+	a.Linked = f.linked
+	if spec, ok := set.Specs[e.name]; ok {
+		a.Version = cmp.Or(a.Version, spec.Version)
+		a.Isolation = cmp.Or(a.Isolation, string(spec.Isolation))
+	}
+	a.DependsOn = nil
+	for _, d := range e.dependencies() {
+		a.DependsOn = append(a.DependsOn, string(d))
+	}
+	if a.Phase == status.Joining && a.Detail == "" {
+		a.Detail = missing(f)
+	}
+	if e.err != nil {
+		a.Reason, a.Detail = reasonOf(e.err), e.err.Error()
+		switch {
+		case a.Reason == "config":
+			a.Phase = status.Broken
+		case e.have.Digest == "":
+			a.Phase = status.Failed
+		}
+	}
+	return a
+}
+
+// missing says what a guest that runs still needs to join.
+func missing(f facts) string {
+	switch {
+	case !f.registered:
+		return "waits for the guest's BEAM to register its name"
+	case !f.hostUp:
+		return "waits for the host VM"
+	}
+	return "waits for the host VM to connect"
+}
