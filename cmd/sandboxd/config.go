@@ -43,7 +43,8 @@ type Config struct {
 	KnownHosts   string
 	GitTokenFile string
 	Policy       policy.Rules
-	PlainFolder  string // --apps: a folder instead of a git repository
+	PlainFolder  string              // --apps: a folder instead of a git repository
+	Getenv       func(string) string // cookies of the environment, taken out of it
 }
 
 func defaults() Config {
@@ -58,6 +59,17 @@ func defaults() Config {
 		Socket: control.DefaultSocket, Pool: netip.MustParsePrefix("10.231.0.0/16"),
 		StopGrace: 10 * time.Second, GatewayUID: 64321,
 	}
+}
+
+// takeCookies moves cookies out of the environment, so that no program that
+// sandboxd starts inherits one.
+func takeCookies() func(string) string {
+	taken := map[string]string{}
+	for _, name := range []string{"RELEASE_COOKIE", "ERLANG_COOKIE", "BC_GITOPS_COOKIE"} {
+		taken[name] = os.Getenv(name)
+		os.Unsetenv(name) //nolint:errcheck // fails for malformed names alone
+	}
+	return func(name string) string { return taken[name] }
 }
 
 // loadConfig reads and checks the file at path; plain is the folder of --apps.

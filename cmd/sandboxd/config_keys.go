@@ -16,7 +16,7 @@ import (
 // meaning here are accepted and left alone, so that its file serves as it is.
 func (c *Config) gitopsKeys() map[string]setting {
 	return map[string]setting{
-		"repo_url":           {"a git URL as a binary or string, without a password", repository(&c.RepoURL)},
+		"repo_url":           {"a git URL as a binary or string, without a password", gitURL(&c.RepoURL)},
 		"branch":             {"a branch name", text(&c.Branch)},
 		"apps_dir":           {"a folder of the repository", text(&c.AppsDir)},
 		"cookie":             {"a cookie: a binary, string or atom without spaces", cookie(&c.Cookie)},
@@ -58,9 +58,9 @@ func text(p *string) func(term.Term) bool {
 	}
 }
 
-// repository refuses a password inside the address: it would be shown in
+// gitURL refuses a password inside the address: it would be shown in
 // status and logs.
-func repository(p *string) func(term.Term) bool {
+func gitURL(p *string) func(term.Term) bool {
 	return func(t term.Term) bool {
 		if !text(p)(t) {
 			return false
