@@ -164,6 +164,7 @@ func (n *Node) tick() {
 		case <-ticker.C:
 			if !n.wrote.Swap(false) {
 				_ = n.write([]byte{})
+				n.wrote.Store(false) // a tick does not put off the next one
 			}
 		}
 	}
