@@ -7,15 +7,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"beamsandbox/distribution/epmd/erltest"
 	"beamsandbox/distribution/term"
 	"beamsandbox/distribution/wire"
 	"beamsandbox/reconcile/app"
 )
+
+// realConfig is how to reach e.
+func realConfig(mapper netip.AddrPort, e *erltest.Erl, name string) Config {
+	return Config{Name: name, Cookie: app.NewSecret(erltest.Cookie), Peer: e.Node, EPMD: mapper}
+}
 
 func dial(t testing.TB, cfg Config) *Node {
 	t.Helper()
@@ -28,8 +35,9 @@ func dial(t testing.TB, cfg Config) *Node {
 }
 
 func TestCallsOnRealNode(t *testing.T) {
-	peer := startErl(t, startEPMD(t), "ctl_calls")
-	n := dial(t, peer.config("control_a@vm"))
+	mapper := erltest.EPMD(t)
+	peer := erltest.Start(t, mapper, "ctl_calls")
+	n := dial(t, realConfig(mapper, peer, "control_a@vm"))
 	big := make(term.Map, 0, 5000)
 	for i := range 5000 {
 		big = append(big, term.Pair{Key: term.Binary(fmt.Sprintf("key-%05d", i)), Value: term.Int(i)})
@@ -40,7 +48,7 @@ func TestCallsOnRealNode(t *testing.T) {
 		args             []term.Term
 		want             term.Term
 	}{
-		{"erlang", "node", nil, term.Atom(peer.node)},
+		{"erlang", "node", nil, term.Atom(peer.Node)},
 		{"erlang", "+", []term.Term{term.Int(40), term.Int(2)}, term.Int(42)},
 		{"erlang", "abs", []term.Term{term.Float(-1.5)}, term.Float(1.5)},
 		{"maps", "from_list", []term.Term{term.List{}}, term.Map(nil)},
@@ -69,8 +77,9 @@ func TestCallsOnRealNode(t *testing.T) {
 }
 
 func TestBadRPC(t *testing.T) {
-	peer := startErl(t, startEPMD(t), "ctl_bad")
-	n := dial(t, peer.config("control_a@vm"))
+	mapper := erltest.EPMD(t)
+	peer := erltest.Start(t, mapper, "ctl_bad")
+	n := dial(t, realConfig(mapper, peer, "control_a@vm"))
 	tests := []struct{ module, function, want string }{
 		{"nosuch", "f", "call nosuch:f/1: badrpc: {'EXIT',undef}"},
 		{"erlang", "atom_to_list", "call erlang:atom_to_list/1: badrpc: {'EXIT',badarg}"},
@@ -92,8 +101,9 @@ func TestBadRPC(t *testing.T) {
 }
 
 func TestNodeIsHidden(t *testing.T) {
-	peer := startErl(t, startEPMD(t), "ctl_hidden")
-	dial(t, peer.config("control_h@vm"))
+	mapper := erltest.EPMD(t)
+	peer := erltest.Start(t, mapper, "ctl_hidden")
+	dial(t, realConfig(mapper, peer, "control_h@vm"))
 	for expr, want := range map[string]string{
 		"nodes().":                            "[]",
 		"nodes(hidden).":                      "[control_h@vm]",
@@ -101,7 +111,7 @@ func TestNodeIsHidden(t *testing.T) {
 		"global:sync().":                      "ok",
 		"rpc:call('control_h@vm', a, b, []).": "",
 	} {
-		got := peer.eval(expr)
+		got := peer.Eval(expr)
 		if want != "" && got != want {
 			t.Errorf("%s gives %s, want %s", expr, got, want)
 		}
@@ -112,8 +122,9 @@ func TestNodeIsHidden(t *testing.T) {
 }
 
 func TestConcurrentCalls(t *testing.T) {
-	peer := startErl(t, startEPMD(t), "ctl_many")
-	n := dial(t, peer.config("control_a@vm"))
+	mapper := erltest.EPMD(t)
+	peer := erltest.Start(t, mapper, "ctl_many")
+	n := dial(t, realConfig(mapper, peer, "control_a@vm"))
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
@@ -137,8 +148,9 @@ func TestConcurrentCalls(t *testing.T) {
 }
 
 func TestNodeGoesDown(t *testing.T) {
-	peer := startErl(t, startEPMD(t), "ctl_down")
-	n := dial(t, peer.config("control_a@vm"))
+	mapper := erltest.EPMD(t)
+	peer := erltest.Start(t, mapper, "ctl_down")
+	n := dial(t, realConfig(mapper, peer, "control_a@vm"))
 	called := make(chan error, 1)
 	go func() {
 		_, err := n.Call(context.Background(), "timer", "sleep", term.Atom("infinity"))
@@ -147,7 +159,7 @@ func TestNodeGoesDown(t *testing.T) {
 	if err := n.Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	_ = peer.cmd.Process.Kill()
+	peer.Kill()
 	<-n.Done()
 	if err := <-called; !errors.Is(err, ErrDown) {
 		t.Errorf("call: %v, want ErrDown", err)
@@ -158,15 +170,16 @@ func TestNodeGoesDown(t *testing.T) {
 	if _, err := n.Call(t.Context(), "erlang", "node"); !errors.Is(err, ErrDown) {
 		t.Errorf("call afterwards: %v, want ErrDown", err)
 	}
-	_, err := Dial(t.Context(), peer.config("control_a@vm"))
+	_, err := Dial(t.Context(), realConfig(mapper, peer, "control_a@vm"))
 	if !errors.Is(err, ErrUnreachable) {
 		t.Errorf("dial: %v, want ErrUnreachable", err)
 	}
 }
 
 func TestWrongCookie(t *testing.T) {
-	peer := startErl(t, startEPMD(t), "ctl_cookie")
-	cfg := peer.config("control_a@vm")
+	mapper := erltest.EPMD(t)
+	peer := erltest.Start(t, mapper, "ctl_cookie")
+	cfg := realConfig(mapper, peer, "control_a@vm")
 	cfg.Cookie = app.NewSecret("another-secret")
 	_, err := Dial(t.Context(), cfg)
 	if !errors.Is(err, wire.ErrCookie) {
@@ -178,8 +191,9 @@ func TestWrongCookie(t *testing.T) {
 }
 
 func TestAnswerOverTheLimit(t *testing.T) {
-	peer := startErl(t, startEPMD(t), "ctl_limit")
-	cfg := peer.config("control_a@vm")
+	mapper := erltest.EPMD(t)
+	peer := erltest.Start(t, mapper, "ctl_limit")
+	cfg := realConfig(mapper, peer, "control_a@vm")
 	cfg.MaxFrame = 1 << 20
 	n := dial(t, cfg)
 	_, err := n.Call(t.Context(), "lists", "duplicate", term.Int(300_000), term.Atom("x"))
@@ -193,8 +207,9 @@ func TestAnswerOverTheLimit(t *testing.T) {
 }
 
 func TestTicksKeepTheLink(t *testing.T) {
-	peer := startErl(t, startEPMD(t), "ctl_tick", "-kernel", "net_ticktime", "4")
-	cfg := peer.config("control_a@vm")
+	mapper := erltest.EPMD(t)
+	peer := erltest.Start(t, mapper, "ctl_tick", "-kernel", "net_ticktime", "4")
+	cfg := realConfig(mapper, peer, "control_a@vm")
 	cfg.TickTime = 4 * time.Second
 	n := dial(t, cfg)
 	select {
@@ -202,15 +217,15 @@ func TestTicksKeepTheLink(t *testing.T) {
 		t.Fatalf("link ended: %v", n.Err())
 	case <-time.After(9 * time.Second):
 	}
-	if got := peer.eval("nodes(hidden)."); got != "[control_a@vm]" {
+	if got := peer.Eval("nodes(hidden)."); got != "[control_a@vm]" {
 		t.Errorf("nodes(hidden) is %s", got)
 	}
 }
 
 func TestHostReconnects(t *testing.T) {
-	epmd := startEPMD(t)
-	first := startErl(t, epmd, "ctl_host")
-	h := NewHost(first.config("control_k@vm"))
+	mapper := erltest.EPMD(t)
+	first := erltest.Start(t, mapper, "ctl_host")
+	h := NewHost(realConfig(mapper, first, "control_k@vm"))
 	defer h.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -234,10 +249,9 @@ func TestHostReconnects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = first.cmd.Process.Kill()
-	_ = first.cmd.Wait()
+	first.Kill()
 	expect(false)
-	startErl(t, epmd, "ctl_host")
+	erltest.Start(t, mapper, "ctl_host")
 	expect(true)
 	after, err := h.Call(ctx, "os", "getpid")
 	if err != nil || term.Equal(before, after) {
@@ -249,7 +263,7 @@ func TestHostReconnects(t *testing.T) {
 }
 
 func TestHostUnreachable(t *testing.T) {
-	cfg := Config{Name: "control_k@vm", Peer: "nobody@vm", Cookie: app.NewSecret("c"), EPMD: startEPMD(t), Wait: 100 * time.Millisecond}
+	cfg := Config{Name: "control_k@vm", Peer: "nobody@vm", Cookie: app.NewSecret("c"), EPMD: erltest.EPMD(t), Wait: 100 * time.Millisecond}
 	h := NewHost(cfg)
 	defer h.Close()
 	_, err := h.Call(t.Context(), "erlang", "node")
@@ -260,8 +274,9 @@ func TestHostUnreachable(t *testing.T) {
 
 // BenchmarkCall is one rpc:call of erlang:node/0 over loopback.
 func BenchmarkCall(b *testing.B) {
-	peer := startErl(b, startEPMD(b), "ctl_bench")
-	n := dial(b, peer.config("control_a@vm"))
+	mapper := erltest.EPMD(b)
+	peer := erltest.Start(b, mapper, "ctl_bench")
+	n := dial(b, realConfig(mapper, peer, "control_a@vm"))
 	for b.Loop() {
 		if _, err := n.Call(b.Context(), "erlang", "node"); err != nil {
 			b.Fatal(err)

@@ -18,12 +18,11 @@ import (
 	"time"
 
 	"beamsandbox/distribution/epmd"
+	"beamsandbox/distribution/epmd/erltest"
 	"beamsandbox/reconcile/app"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata with the bytes that erl sends here")
-
-const realCookie = "wire-test-cookie"
 
 // ourNode is who the tests are for a real node.
 var ourNode = Identity{Name: "wiretest@vm", Flags: OwnFlags | Published | Spawn, Creation: 0x11223344}
@@ -42,7 +41,7 @@ erlang:send(P, binary:copy(<<"b">>, 300)), link(P),
 S = self(), W = spawn(fun() -> link(P), S ! linked, exit({gone, 1}) end), receive linked -> ok end,
 MR = erlang:monitor(process, W), receive {'DOWN', MR, _, _, _} -> ok end,
 seq_trace:set_token(label, 17), P ! traced, seq_trace:set_token([]),
-io:format("~w~n", [W]), timer:sleep(100), halt().`
+erlang:disconnect_node(N).`
 
 // recording keeps a copy of what was read from a connection.
 type recording struct {
@@ -57,7 +56,7 @@ func (r *recording) Read(b []byte) (int, error) {
 }
 
 func TestRealNodeDialsUs(t *testing.T) {
-	mapper := startEPMD(t)
+	mapper := erltest.EPMD(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +68,10 @@ func TestRealNodeDialsUs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lease.Close()
-	startErl(t, mapper, "wiretest_erl", realCookie, tour)
+	erl := erltest.Start(t, mapper, "wiretest_erl")
+	toured := make(chan struct{})
+	go func() { defer close(toured); erl.Eval(tour) }()
+	defer func() { <-toured }()
 
 	conn, err := ln.Accept()
 	if err != nil {
@@ -77,7 +79,7 @@ func TestRealNodeDialsUs(t *testing.T) {
 	}
 	defer conn.Close()
 	rec := &recording{Conn: conn}
-	peer, err := Accept(rec, ourNode, app.NewSecret(realCookie), 0xCAFEBABE, nil)
+	peer, err := Accept(rec, ourNode, app.NewSecret(erltest.Cookie), 0xCAFEBABE, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,9 +108,9 @@ func TestRealNodeDialsUs(t *testing.T) {
 }
 
 func TestWeDialRealNode(t *testing.T) {
-	mapper := startEPMD(t)
-	startErl(t, mapper, "wiretest_host", realCookie, `io:format("ready~n"), receive stop -> ok end.`)
-	for name, cookie := range map[string]string{"right": realCookie, "wrong": "other"} {
+	mapper := erltest.EPMD(t)
+	erltest.Start(t, mapper, "wiretest_host")
+	for name, cookie := range map[string]string{"right": erltest.Cookie, "wrong": "other"} {
 		info, err := epmd.Lookup(t.Context(), mapper, "wiretest_host")
 		if err != nil {
 			t.Fatal(err)
@@ -136,8 +138,8 @@ func TestWeDialRealNode(t *testing.T) {
 // TestAliveOnRealNode dials twice under one name: the second time the node
 // still holds the first link and is told to replace it.
 func TestAliveOnRealNode(t *testing.T) {
-	mapper := startEPMD(t)
-	startErl(t, mapper, "wiretest_alive", realCookie, `io:format("ready~n"), receive stop -> ok end.`)
+	mapper := erltest.EPMD(t)
+	erltest.Start(t, mapper, "wiretest_alive")
 	info, err := epmd.Lookup(t.Context(), mapper, "wiretest_alive")
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +152,7 @@ func TestAliveOnRealNode(t *testing.T) {
 		}
 		defer conn.Close()
 		conns = append(conns, conn)
-		if _, err := Dial(conn, ourNode, app.NewSecret(realCookie), uint32(i)); err != nil {
+		if _, err := Dial(conn, ourNode, app.NewSecret(erltest.Cookie), uint32(i)); err != nil {
 			t.Fatalf("dial %d: %v", i, err)
 		}
 	}

@@ -22,7 +22,7 @@ func TestParseCapturedDialer(t *testing.T) {
 		t.Errorf("name is written back as %x", got)
 	}
 	r, err := ParseReply(msgs[1])
-	if err != nil || !r.Digest.Equal(Digest(app.NewSecret("wire-test-cookie"), 0xCAFEBABE)) {
+	if err != nil || !r.Digest.Equal(Digest(app.NewSecret("erltest-cookie"), 0xCAFEBABE)) {
 		t.Errorf("reply: %+v, %v: not the digest of the challenge", r, err)
 	}
 	if got := AppendReply(nil, r); !bytes.Equal(got, msgs[1]) {
@@ -44,7 +44,7 @@ func TestParseCapturedAcceptor(t *testing.T) {
 		t.Errorf("challenge is written back as %x", got)
 	}
 	sum, err := ParseAck(msgs[2])
-	if err != nil || !sum.Equal(Digest(app.NewSecret("wire-test-cookie"), 0xDEADBEEF)) {
+	if err != nil || !sum.Equal(Digest(app.NewSecret("erltest-cookie"), 0xDEADBEEF)) {
 		t.Errorf("ack: %x, %v: not the digest of the challenge", sum, err)
 	}
 }
