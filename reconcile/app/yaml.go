@@ -155,7 +155,7 @@ func yamlScalar(n *yaml.Node) (*term.Node, *SyntaxError) {
 	case "!charlist":
 		out.Term, ok = term.String(n.Value), true
 	default:
-		return nil, yamlRefusal(n, "tag "+n.Tag+" is not supported: only !atom and !charlist are")
+		return nil, yamlRefusal(n, "tag "+oneLine(n.Tag)+" is not supported: only !atom and !charlist are")
 	}
 	if !ok {
 		return nil, yamlRefusal(n, oneLine(n.Value)+" is not a value of type "+n.ShortTag()+" that Erlang has")
