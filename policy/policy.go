@@ -60,13 +60,13 @@ const (
 // What a guest may use when nobody said otherwise.
 const (
 	defaultPids      = 1024
-	defaultOpenFiles = 65536    // BEAM sizes its port table by it
+	defaultOpenFiles = 65536    // BEAM sizes its port table by it: without a bound it takes gigabytes
 	defaultTmpBytes  = 64 << 20 // /tmp counts against memory_limit
 	defaultRuntime   = "io.containerd.runc.v2"
 )
 
-// minPids is the least that Grant gives: a BEAM with many schedulers starts
-// about three threads for each and some twenty besides.
+// minPids is the least that Grant gives: a BEAM runs about twenty threads on a
+// small host, and more with every scheduler.
 const minPids = 64
 
 // Violation is a wish that the operator's rules do not allow.
