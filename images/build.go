@@ -116,6 +116,8 @@ func (s *Store) release(ctx context.Context, f fetch, b *build) error {
 	return nil
 }
 
+// workDir makes the folder of one build. Only root may enter the folder above
+// it: what a builder writes keeps whatever mode the builder gave it.
 func (s *Store) workDir(r Recipe) (string, error) {
 	if err := os.MkdirAll(s.path("work"), 0o700); err != nil {
 		return "", fmt.Errorf("make a folder to build %s in: %w", r.Name, err)
@@ -194,9 +196,6 @@ func (s *Store) run(ctx context.Context, b build, guest string, p project, log *
 	if err != nil {
 		return err
 	}
-	if err := open(guest); err != nil {
-		return err
-	}
 	name := string(b.recipe.Name)
 	px := &proxy{
 		name: name, source: b.recipe.Source.URL, log: log, allowed: map[string]bool{},
@@ -225,7 +224,7 @@ func (s *Store) run(ctx context.Context, b build, guest string, p project, log *
 // network namespace's name.
 func jobName(app, guest string) string {
 	work := filepath.Base(filepath.Dir(guest)) // "<app>-<random>"
-	return "build-" + app[:min(len(app), 40)] + strings.TrimPrefix(work, app)
+	return app[:min(len(app), 40)] + strings.TrimPrefix(work, app)
 }
 
 func builderEnv() []string {
@@ -233,27 +232,6 @@ func builderEnv() []string {
 		"PATH=/usr/bin", "HOME=/work/home", "TMPDIR=/tmp", "LANG=C.UTF-8", "TERM=dumb", "TZ=UTC", "SOURCE_DATE_EPOCH=0",
 		"REBAR_COLOR=none", fmt.Sprintf("HEX_CDN=http://127.0.0.1:%d/hex", proxyPort),
 	}, gitEnv(proxyPort)...)
-}
-
-// open lets the builder's user, which is nobody on the host, write below dir;
-// the folder above is closed to everybody but root.
-func open(dir string) error {
-	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return fmt.Errorf("open the work folder: %w", err)
-		}
-		switch d.Type() {
-		case fs.ModeDir:
-			return os.Chmod(p, 0o777)
-		case 0:
-			info, err := d.Info()
-			if err != nil {
-				return fmt.Errorf("open the work folder: %w", err)
-			}
-			return os.Chmod(p, info.Mode().Perm()|0o666)
-		}
-		return nil
-	})
 }
 
 // collect finds the one release that the build made. The builder wrote these

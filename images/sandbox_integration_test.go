@@ -4,7 +4,6 @@ package images_test
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -13,24 +12,22 @@ import (
 	"testing"
 	"time"
 
-	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/pkg/cio"
-	"github.com/containerd/containerd/v2/pkg/oci"
 	git "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"beamsandbox/images"
 	"beamsandbox/netns"
 	"beamsandbox/reconcile/app"
+	"beamsandbox/runtime"
 	"beamsandbox/runtime/stack"
 )
 
-// guests runs jobs in containers of the test's own containerd, each in a
-// sealed network namespace.
+// guests runs jobs behind the real walls: tasks of the test's own containerd,
+// each in a sealed network namespace.
 type guests struct {
 	stack *stack.Stack
+	tasks *runtime.Tasks
 	nets  *netns.Host
 	jobs  int
 }
@@ -56,50 +53,18 @@ func (g *guests) Run(ctx context.Context, job images.Job) (exit int, err error) 
 	served := make(chan error, 1)
 	go func() { served <- job.Proxy(ctx, l) }()
 	defer func() { cancel(); <-served }()
-	return g.container(g.stack.Namespaced(ctx), job, network.Path)
+	return g.task(ctx, job, network.Path)
 }
 
-func (g *guests) container(ctx context.Context, job images.Job, path string) (int, error) {
-	image, err := g.stack.Client().GetImage(ctx, job.Image)
-	if err != nil {
-		return 0, err
-	}
-	if err := image.Unpack(ctx, g.stack.Snapshotter()); err != nil {
-		return 0, err
-	}
-	opts := []oci.SpecOpts{
-		oci.WithImageConfig(image), oci.WithProcessArgs(job.Args...), oci.WithEnv(job.Env), oci.WithProcessCwd(job.Dir),
-		oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: path}), // "": a new one
-		oci.WithUIDGID(1000, 1000), oci.WithCapabilities(nil), oci.WithMemoryLimit(uint64(job.Memory)), oci.WithPidsLimit(job.Pids),
-	}
+func (g *guests) task(ctx context.Context, job images.Job, path string) (int, error) {
+	var mounts []runtime.JobMount
 	for _, m := range job.Mounts {
-		opts = append(opts, oci.WithMounts([]specs.Mount{{Type: "bind", Source: m.Source, Destination: m.Target, Options: []string{"rbind", "rw"}}}))
+		mounts = append(mounts, runtime.JobMount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})
 	}
-	c, err := g.stack.Client().NewContainer(ctx, job.Name, containerd.WithNewSnapshot(job.Name, image), containerd.WithNewSpec(opts...),
-		containerd.WithRuntime("io.containerd.runc.v2", g.stack.RuntimeOptions("io.containerd.runc.v2")))
-	if err != nil {
-		return 0, err
-	}
-	defer c.Delete(context.WithoutCancel(ctx), containerd.WithSnapshotCleanup)
-	task, err := c.NewTask(ctx, cio.NewCreator(cio.WithStreams(nil, job.Log, job.Log)))
-	if err != nil {
-		return 0, err
-	}
-	defer task.Delete(context.WithoutCancel(ctx), containerd.WithProcessKill)
-	done, err := task.Wait(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if err := task.Start(ctx); err != nil {
-		return 0, err
-	}
-	select {
-	case status := <-done:
-		task.IO().Wait()
-		return int(status.ExitCode()), status.Error()
-	case <-time.After(job.Timeout):
-		return 0, fmt.Errorf("run %s: time is up", job.Name)
-	}
+	return g.tasks.RunJob(ctx, runtime.JobConfig{
+		Name: job.Name, Image: job.Image, Args: job.Args, Env: job.Env, Dir: job.Dir, Mounts: mounts,
+		Memory: job.Memory, Pids: job.Pids, NetNS: path, Timeout: job.Timeout, Log: job.Log,
+	})
 }
 
 // rooms opens the parts that a build needs, all of them private to the test.
@@ -130,7 +95,16 @@ func rooms(t *testing.T) (*guests, images.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guests{stack: s, nets: nets}
+	tasks := runtime.NewTasks(s, runtime.TasksConfig{
+		StateDir: filepath.Join(run, "s"), LogDir: t.TempDir(), UIDBase: 3_200_000_000,
+		CgroupParent: "/beamsandbox-images-test-" + filepath.Base(run),
+	})
+	t.Cleanup(func() {
+		if err := tasks.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	g := &guests{stack: s, tasks: tasks, nets: nets}
 	return g, images.Config{
 		Client: s.Client(), Root: filepath.Join(t.TempDir(), "images"), Rebar3: filepath.Join(bin, "rebar3"), Sandbox: g,
 	}

@@ -76,7 +76,7 @@ func erlang(t *testing.T, g *guests, i images.Image, expression string) string {
 	root, vsn := i.Release.Root, i.Release.Version
 	bin := root + "/erts-" + i.Release.ERTS + "/bin"
 	var out bytes.Buffer
-	exit, err := g.container(g.stack.Namespaced(t.Context()), images.Job{
+	exit, err := g.task(t.Context(), images.Job{
 		Name: "try-" + string(i.Name), Image: i.Ref, Dir: root, Log: &out, Memory: 256 << 20, Pids: 256, Timeout: time.Minute,
 		Env: []string{"ROOTDIR=" + root, "BINDIR=" + bin, "EMU=beam", "PROGNAME=erl", "HOME=/tmp"},
 		Args: []string{bin + "/erlexec", "-noinput", "-boot", root + "/releases/" + vsn + "/start", "-boot_var", "ERTS_LIB_DIR", root + "/lib",
@@ -248,7 +248,7 @@ func TestGitDependencies(t *testing.T) {
 	g, cfg := rooms(t)
 	s := open(t, cfg)
 	deep := source(t, "", map[string]string{
-		"rebar.config": "[].", "src/deep.app.src": `{application, deep, [{vsn, "0.3.0"}, {applications, [kernel, stdlib, crypto]}]}.`,
+		"rebar.config": "", "src/deep.app.src": `{application, deep, [{vsn, "0.3.0"}, {applications, [kernel, stdlib, crypto]}]}.`,
 		"src/deep.erl": "-module(deep).\n-export([say/0]).\nsay() -> binary:encode_hex(crypto:hash(sha, <<>>)).\n",
 	})
 	dep := source(t, "", map[string]string{
@@ -273,12 +273,12 @@ func TestBuildFailures(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"broken code":  {map[string]string{"rebar.config": "[].", "src/bad.app.src": app1, "src/bad.erl": "-module(bad).\nx("}, "src/bad.erl"},
+		"broken code":  {map[string]string{"rebar.config": "", "src/bad.app.src": app1, "src/bad.erl": "-module(bad).\nx("}, "src/bad.erl"},
 		"hex":          {map[string]string{"rebar.config": "{deps, [cowboy]}.", "src/bad.app.src": app1}, "hex packages are not supported"},
 		"no rebar":     {map[string]string{"README": "x"}, "no rebar.config"},
 		"broken terms": {map[string]string{"rebar.config": "{deps, [}."}, "rebar.config"},
 		"foreign host": {map[string]string{"rebar.config": `{deps, [{x, {git, "ssh://git@nowhere.invalid/x", "main"}}]}.`, "src/bad.app.src": app1}, "ssh is only used"},
-		"other app":    {map[string]string{"rebar.config": "[].", "src/else.app.src": strings.Replace(app1, "bad", "else", 1)}, "bad"},
+		"other app":    {map[string]string{"rebar.config": "", "src/else.app.src": strings.Replace(app1, "bad", "else", 1)}, "bad"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := s.Ensure(t.Context(), recipe("bad", source(t, "", tt.files)))
