@@ -112,41 +112,21 @@ func checkJob(c JobConfig) error {
 
 // runJob starts the job and waits for its end.
 func (t *Tasks) runJob(ctx context.Context, c JobConfig) (int, error) {
-	container, err := t.jobContainer(ctx, c)
+	out := &serial{w: orDefault(c.Log, io.Discard)}
+	defer out.close()
+	task, ended, err := t.startJob(ctx, c, out)
 	if err != nil {
 		return 0, err
 	}
-	out := &serial{w: orDefault(c.Log, io.Discard)}
-	task, err := container.NewTask(ctx, cio.NewCreator(
-		cio.WithStreams(nil, out, out), cio.WithFIFODir(filepath.Join(string(t.state(jobID(c.Name))), "io")),
-	))
-	if err != nil {
-		return 0, fmt.Errorf("make the task: %w", err)
-	}
-	// Not under ctx: at its end the task is killed, and Wait answers then.
-	ended, err := task.Wait(context.WithoutCancel(ctx))
-	if err != nil {
-		return 0, fmt.Errorf("watch the task: %w", err)
-	}
-	if err := task.Start(ctx); err != nil {
-		return 0, fmt.Errorf("start the task: %w", err)
-	}
-	return t.jobEnd(ctx, c, task, ended)
-}
-
-// jobEnd waits for a started job and for the rest of its output.
-func (t *Tasks) jobEnd(ctx context.Context, c JobConfig, task containerd.Task, ended <-chan containerd.ExitStatus) (int, error) {
 	select {
 	case <-ctx.Done():
-		task.IO().Cancel()
 		return 0, ctx.Err()
 	case status := <-ended:
 		code, _, err := status.Result()
 		if err != nil {
 			return 0, fmt.Errorf("watch the task: %w", err)
 		}
-		kills, err := t.cgroups.oomKills(t.group(jobID(c.Name)))
-		if err == nil && kills > 0 && code != 0 {
+		if code != 0 && t.oomKilled(jobID(c.Name)) {
 			return 0, fmt.Errorf("%w of %d MB", ErrJobMemory, c.Memory>>20)
 		}
 		task.IO().Wait()
@@ -154,10 +134,33 @@ func (t *Tasks) jobEnd(ctx context.Context, c JobConfig, task containerd.Task, e
 	}
 }
 
-// jobContainer makes the container of a job.
-func (t *Tasks) jobContainer(ctx context.Context, c JobConfig) (containerd.Container, error) {
+// startJob makes and starts the job's task, which prints to out.
+func (t *Tasks) startJob(ctx context.Context, c JobConfig, out io.Writer) (containerd.Task, <-chan containerd.ExitStatus, error) {
 	t.parents.RLock()
 	defer t.parents.RUnlock()
+	container, err := t.jobContainer(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	task, err := container.NewTask(ctx, cio.NewCreator(
+		cio.WithStreams(nil, out, out), cio.WithFIFODir(filepath.Join(string(t.state(jobID(c.Name))), "io")),
+	))
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the task: %w", err)
+	}
+	// Not under ctx: at its end the task is killed, and Wait answers then.
+	ended, err := task.Wait(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, nil, fmt.Errorf("watch the task: %w", err)
+	}
+	if err := task.Start(ctx); err != nil {
+		return nil, nil, fmt.Errorf("start the task: %w", err)
+	}
+	return task, ended, nil
+}
+
+// jobContainer makes the container of a job.
+func (t *Tasks) jobContainer(ctx context.Context, c JobConfig) (containerd.Container, error) {
 	id := jobID(c.Name)
 	base, release, err := t.uids.take(ctx, t.usedRanges)
 	if err != nil {
@@ -235,10 +238,17 @@ func (t *Tasks) SweepJobs(ctx context.Context) error {
 	return errors.Join(errors.Join(errs...), t.trim())
 }
 
-// serial makes one writer of a job's two streams.
+// serial makes one writer of a job's two streams. Once closed it drops what
+// still comes: the job's log is the caller's again.
 type serial struct {
 	mu sync.Mutex
 	w  io.Writer
+}
+
+func (s *serial) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.w = io.Discard
 }
 
 func (s *serial) Write(p []byte) (int, error) {

@@ -95,11 +95,15 @@ func (t *Tasks) withProcess(task Task, p *tasktypes.Process) Task {
 // nothing, nor does a helper process that was killed while the guest lived on.
 func (t *Tasks) exit(name app.Name, status uint32, at time.Time) Exit {
 	exit := Exit{Status: status, At: at}
-	if status == 128+uint32(unix.SIGKILL) {
-		kills, err := t.cgroups.oomKills(t.group(string(name)))
-		exit.OOMKilled = err == nil && kills > 0
-	}
+	exit.OOMKilled = status == 128+uint32(unix.SIGKILL) && t.oomKilled(string(name))
 	return exit
+}
+
+// oomKilled reports whether the kernel killed anything of a guest or job for
+// memory.
+func (t *Tasks) oomKilled(id string) bool {
+	kills, err := t.cgroups.oomKills(t.group(id))
+	return err == nil && kills > 0
 }
 
 func userLabels(labels map[string]string) iter.Seq2[string, string] {

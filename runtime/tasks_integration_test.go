@@ -81,6 +81,20 @@ func procFile(t *testing.T, pid uint32, name string) string {
 	return string(raw)
 }
 
+// TestSingleUser is a guest on a containerd that cannot shift owners.
+func TestSingleUser(t *testing.T) {
+	r := newRoom(t)
+	c := guest("single", "look")
+	c.Privileges.UserNS = false
+	r.ensure(c)
+	text := r.waitLog("single", "looked")
+	for _, want := range []string{"Uid:\t300", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "cookie guest-cookie-0123456789 <nil>", "mount operation not permitted"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
 func TestEnsureIsIdempotent(t *testing.T) {
 	r := newRoom(t)
 	first := r.ensure(guest("same"))
