@@ -44,9 +44,16 @@ func network(offset, length uint32) expr.Any {
 	return &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length}
 }
 
-// port loads the destination port of TCP or UDP, at 2 in both headers.
-func port(register uint32) expr.Any {
-	return &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
+// A portField is where TCP and UDP keep a port in their headers.
+type portField uint32
+
+const (
+	sourcePort portField = 0
+	destPort   portField = 2
+)
+
+func port(f portField, register uint32) expr.Any {
+	return &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: uint32(f), Len: 2}
 }
 
 func device(key expr.MetaKey, op expr.CmpOp, link string) []expr.Any {
@@ -92,10 +99,6 @@ func destination(a netip.Addr) clause {
 	return clause{"ip daddr " + a.String(), []expr.Any{network(16, 4), is(expr.CmpOpEq, a.AsSlice()...)}}
 }
 
-func loopback() clause {
-	return clause{"ip daddr 127.0.0.0/8", []expr.Any{network(16, 1), is(expr.CmpOpEq, 127)}}
-}
-
 // toLocal matches packets to any address of the machine itself.
 func toLocal() clause {
 	return clause{"fib daddr type local", []expr.Any{
@@ -104,27 +107,14 @@ func toLocal() clause {
 	}}
 }
 
-func state(name string, bit uint32) clause {
-	return clause{"ct state " + name, []expr.Any{
-		&expr.Ct{Key: expr.CtKeySTATE, Register: reg},
-		&expr.Bitwise{
-			SourceRegister: reg, DestRegister: reg, Len: 4,
-			Mask: binaryutil.NativeEndian.PutUint32(bit), Xor: make([]byte, 4),
-		},
-		is(expr.CmpOpNeq, 0, 0, 0, 0),
-	}}
-}
-
-func established() clause { return state("established", expr.CtStateBitESTABLISHED) }
-func invalid() clause     { return state("invalid", expr.CtStateBitINVALID) }
-func fresh() clause       { return state("new", expr.CtStateBitNEW) }
-
-// reply matches packets of a connection that the other side opened.
-func reply() clause {
-	const dirReply = 1 // IP_CT_DIR_REPLY
-	return clause{"ct direction reply", []expr.Any{
-		&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg},
-		is(expr.CmpOpEq, dirReply),
+// answer matches TCP segments that do not open a connection (RFC 9293, 3.5):
+// all but those with SYN and without ACK.
+func answer() clause {
+	const syn, ack = 0x02, 0x10
+	return clause{"tcp flags & (syn | ack) != syn", []expr.Any{
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
+		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 1, Mask: []byte{syn | ack}, Xor: []byte{0}},
+		is(expr.CmpOpNeq, syn),
 	}}
 }
 
@@ -141,11 +131,12 @@ func notProtos() clause {
 	}}
 }
 
-// portIn matches TCP connections to a port in set.
-func portIn(set string) clause {
-	return clause{"tcp dport @" + set, []expr.Any{
+// portIn matches TCP segments from or to a port in set.
+func portIn(f portField, set string) clause {
+	name := map[portField]string{sourcePort: "sport", destPort: "dport"}[f]
+	return clause{"tcp " + name + " @" + set, []expr.Any{
 		meta(expr.MetaKeyL4PROTO, reg), is(expr.CmpOpEq, tcp),
-		port(reg),
+		port(f, reg),
 		&expr.Lookup{SourceRegister: reg, SetName: set},
 	}}
 }
@@ -153,7 +144,7 @@ func portIn(set string) clause {
 // try records where a packet wanted to go, with port 0 for protocols without
 // one. When the set is full the rule ends here and the packet goes on.
 func try(ported bool) clause {
-	last, text := port(regPort), "th dport"
+	last, text := port(destPort, regPort), "th dport"
 	if !ported {
 		last, text = &expr.Immediate{Register: regPort, Data: make([]byte, 4)}, "0"
 	}
@@ -185,5 +176,3 @@ func reject() clause {
 		&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED},
 	}}
 }
-
-func notrack() clause { return clause{"notrack", []expr.Any{&expr.Notrack{}}} }

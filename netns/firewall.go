@@ -61,7 +61,7 @@ func applyTable(want table) error {
 		}
 		switch {
 		case have.print != goal:
-			err = replaceTable(c, want, have.counters)
+			err = replaceTable(c, want, have)
 		case !slices.Equal(have.ports, elements(want.flows)):
 			err = replacePorts(c, want, have.ports)
 		default:
@@ -89,9 +89,11 @@ func verify(c *nftables.Conn, want table, goal string) error {
 
 // replaceTable deletes the table and makes it anew in one transaction, so
 // that no packet meets a half-built one. Counters go on from where they were.
-func replaceTable(c *nftables.Conn, want table, counters map[string]expr.Counter) error {
-	t := c.AddTable(nftTable(want.name)) // for the deletion to succeed
-	c.DelTable(t)
+func replaceTable(c *nftables.Conn, want table, have found) error {
+	t := nftTable(want.name)
+	if have.print != "" {
+		c.DelTable(t)
+	}
 	c.AddTable(t)
 	for i, s := range want.sets(t) {
 		s.ID = uint32(i + 1) // or the library numbers it, and races
@@ -103,7 +105,7 @@ func replaceTable(c *nftables.Conn, want table, counters map[string]expr.Counter
 		return err
 	}
 	for _, name := range want.counters {
-		start := counters[name]
+		start := have.counters[name]
 		c.AddObj(&nftables.NamedObj{Table: t, Name: name, Type: nftables.ObjTypeCounter, Obj: &start})
 	}
 	for _, ch := range want.chains {

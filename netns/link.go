@@ -35,7 +35,10 @@ func (h *Host) connect(ctx context.Context, n *Network) error {
 	if err != nil {
 		return err
 	}
-	return raiseHost(n.Link)
+	if err := raiseHost(n.Link); err != nil {
+		return err
+	}
+	return Do(n.Path, func() error { return await(ctx, guestLink) })
 }
 
 // seal leaves nothing but loopback.
@@ -197,65 +200,4 @@ func addAddr(l netlink.Link, p netip.Prefix) error {
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-}
-
-// raiseHost brings the host end up, as a link that the host neither forwards
-// from nor tells anything about itself.
-func raiseHost(link string) error {
-	if err := setSysctls(linkSysctls(link)); err != nil {
-		return err
-	}
-	return raise(link)
-}
-
-// raiseGuest configures the guest end, in the thread's namespace. The default
-// route leads to loopback, a dead end: without any route, a packet for
-// elsewhere would be refused before the firewall could count it.
-func raiseGuest(p pair) error {
-	if err := raiseLoopback(); err != nil {
-		return err
-	}
-	if err := setSysctls(linkSysctls(guestLink)); err != nil {
-		return err
-	}
-	l, err := netlink.LinkByName(guestLink)
-	if err != nil {
-		return fmt.Errorf("find link inside: %w", err)
-	}
-	if err := addAddr(l, p.prefix(p.guest)); err != nil {
-		return err
-	}
-	if err := raise(guestLink); err != nil {
-		return err
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("find loopback inside: %w", err)
-	}
-	dead := &netlink.Route{LinkIndex: lo.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: ipNet(netip.MustParsePrefix("0.0.0.0/0"))}
-	if err := netlink.RouteAdd(dead); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("add route to nowhere: %w", err)
-	}
-	return nil
-}
-
-func raiseLoopback() error {
-	if err := setSysctls(guestSysctls()); err != nil {
-		return err
-	}
-	return raise("lo")
-}
-
-func raise(link string) error {
-	l, err := netlink.LinkByName(link)
-	if err != nil {
-		return fmt.Errorf("find link %s: %w", link, err)
-	}
-	if l.Attrs().Flags&net.FlagUp != 0 {
-		return nil
-	}
-	if err := netlink.LinkSetUp(l); err != nil {
-		return fmt.Errorf("bring link %s up: %w", link, err)
-	}
-	return nil
 }

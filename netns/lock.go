@@ -55,7 +55,9 @@ func (g *gate) leave() error {
 func lockDir(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockName)
 	for {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, 0o755); errors.Is(err, os.ErrExist) {
+			continue // removed under our hands
+		} else if err != nil {
 			return nil, fmt.Errorf("make directory of namespaces: %w", err)
 		}
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
@@ -95,21 +97,30 @@ func same(f *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
+// removeIfBare lets another process be faster: once the lock file is gone it
+// may make one of its own, or remove the directory.
 func removeIfBare(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) > 1 {
 		return err
 	}
-	return errors.Join(os.Remove(filepath.Join(dir, lockName)), os.Remove(dir))
+	if err := os.Remove(filepath.Join(dir, lockName)); err != nil {
+		return err
+	}
+	err = os.Remove(dir)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTEMPTY) {
+		return nil
+	}
+	return err
 }
 
 // keyed is one mutex per name. The zero value is ready.
 type keyed struct {
 	mu   sync.Mutex
-	held map[app.Name]*counted
+	held map[app.Name]*slot
 }
 
-type counted struct {
+type slot struct {
 	sync.Mutex
 	users int
 }
@@ -117,11 +128,11 @@ type counted struct {
 func (k *keyed) lock(name app.Name) (unlock func()) {
 	k.mu.Lock()
 	if k.held == nil {
-		k.held = make(map[app.Name]*counted)
+		k.held = make(map[app.Name]*slot)
 	}
 	c := k.held[name]
 	if c == nil {
-		c = &counted{}
+		c = &slot{}
 		k.held[name] = c
 	}
 	c.users++

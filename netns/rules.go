@@ -22,10 +22,9 @@ const (
 	countToHost   = "guest-to-host"    // host: from the guest to an address of the machine
 	countForward  = "guest-forward"    // host: from the guest to anywhere else
 	countSpoofed  = "spoofed"          // host: from the guest under another's address
-	countInvalid  = "invalid"          // host: from the guest, part of no connection
 	countToGuest  = "to-guest"         // host: from this machine to a port that is not declared
 	countNeighbor = "forward-to-guest" // host: from elsewhere to the guest
-	countIPv6     = "ipv6"             // both: IPv6, which no guest has
+	countIPv6     = "ipv6"             // both: IPv6, once somebody turned it on again: it is off on the link
 )
 
 // The sets of a table.
@@ -71,29 +70,30 @@ func (r rule) String() string {
 // it goes, so that nothing is dropped uncounted; output and forward judge what
 // goes to it. Chains accept by default, because every packet of the machine
 // passes them: the first rule of each lets other links' packets go on.
+//
+// Neither side tracks connections. Without a SYN of its own a guest cannot
+// open one, and tracking would start for all traffic of the machine, with a
+// table that a guest or a busy service could fill.
 func hostRules(name, link string, p pair, flows []policy.Flow) table {
 	return table{
 		name:  name,
 		flows: flows,
 		counters: []string{
-			countToHost, countForward, countSpoofed, countInvalid,
-			countToGuest, countNeighbor, countIPv6,
+			countToHost, countForward, countSpoofed, countToGuest, countNeighbor, countIPv6,
 		},
 		chains: []chain{
-			{"prerouting", nftables.ChainHookPrerouting, "prerouting", -150, nftables.ChainPolicyAccept, []rule{
+			{"prerouting", nftables.ChainHookPrerouting, "prerouting", -300, nftables.ChainPolicyAccept, []rule{
 				{notFrom(link), accept()},
 				{notIPv4(), count(countIPv6), drop()},
 				{ipv4(), notSource(p.guest), count(countSpoofed), drop()},
-				{established(), reply(), accept()},
-				{invalid(), count(countInvalid), drop()},
+				{ipv4(), destination(p.host), portIn(sourcePort, setFlows), answer(), accept()},
 				{toLocal(), count(countToHost), drop()},
 				{count(countForward), drop()},
 			}},
 			{"output", nftables.ChainHookOutput, "output", 0, nftables.ChainPolicyAccept, []rule{
 				{notTo(link), accept()},
 				{notIPv4(), count(countIPv6), drop()},
-				{established(), accept()},
-				{ipv4(), source(p.host), destination(p.guest), portIn(setFlows), fresh(), accept()},
+				{ipv4(), source(p.host), destination(p.guest), portIn(destPort, setFlows), accept()},
 				{count(countToGuest), drop()},
 			}},
 			{"forward", nftables.ChainHookForward, "forward", 0, nftables.ChainPolicyAccept, []rule{
@@ -107,8 +107,7 @@ func hostRules(name, link string, p pair, flows []policy.Flow) table {
 // guestRules is the guest's side: the guest may do as it likes on loopback,
 // answer what the host opened, and nothing else. What it tries is refused
 // with an ICMP error, so that an application sees ehostunreach after a second
-// and does not hang in connect for minutes. Loopback is not tracked: a guest
-// could fill the machine's connection table with it.
+// and does not hang in connect for minutes.
 func guestRules(p pair, flows []policy.Flow) table {
 	return table{
 		name:  guestTable,
@@ -118,24 +117,16 @@ func guestRules(p pair, flows []policy.Flow) table {
 			countTCP, countUDP, countICMP, countOther, countIngress, countIPv6,
 		},
 		chains: []chain{
-			{"raw_prerouting", nftables.ChainHookPrerouting, "prerouting", -300, nftables.ChainPolicyAccept, []rule{
-				{from("lo"), notrack()},
-			}},
-			{"raw_output", nftables.ChainHookOutput, "output", -300, nftables.ChainPolicyAccept, []rule{
-				{to("lo"), notrack()},
-			}},
 			{"input", nftables.ChainHookInput, "input", 0, nftables.ChainPolicyDrop, []rule{
 				{from("lo"), accept()},
 				{notIPv4(), count(countIPv6), drop()},
-				{established(), accept()},
-				{from(guestLink), ipv4(), source(p.host), destination(p.guest), portIn(setFlows), fresh(), accept()},
+				{from(guestLink), ipv4(), source(p.host), destination(p.guest), portIn(destPort, setFlows), accept()},
 				{count(countIngress), drop()},
 			}},
 			{"output", nftables.ChainHookOutput, "output", 0, nftables.ChainPolicyDrop, []rule{
+				{to("lo"), accept()},
 				{notIPv4(), count(countIPv6), drop()},
-				{to("lo"), ipv4(), loopback(), accept()},
-				{to("lo"), ipv4(), destination(p.guest), accept()},
-				{established(), reply(), accept()},
+				{ipv4(), source(p.guest), destination(p.host), portIn(sourcePort, setFlows), answer(), accept()},
 				{proto(tcp), try(true)},
 				{proto(udp), try(true)},
 				{notProtos(), try(false)},
