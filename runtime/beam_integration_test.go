@@ -110,7 +110,7 @@ func beam(name, eval string) runtime.Config {
 
 func TestBEAMGuest(t *testing.T) {
 	r := newRoom(t)
-	c := beam("pulse", `application:load({application, pulse, [{vsn, "1"}]}), io:format("node ~p cookie ~p env ~p level ~p schedulers ~p hidden ~p~n", [node(), erlang:get_cookie(),
+	c := beam("pulse", `application:load({application, pulse, [{vsn, "1"}]}), io:format("node ~p cookie ~p env ~p level ~p schedulers ~w hidden ~p~n", [node(), erlang:get_cookie(),
 		application:get_all_env(pulse), element(2, application:get_env(kernel, logger_level)),
 		{erlang:system_info(schedulers), erlang:system_info(dirty_io_schedulers)}, init:get_argument(hidden)]),
 		{ok, L} = file:list_dir("/app/releases/1"), io:format("done ~p~n", [lists:sort(L)]).`)

@@ -208,11 +208,14 @@ func TestExitsAreTold(t *testing.T) {
 	if ev := r.next(events); ev.Pid != again.Pid || ev.Exit.Status != 137 || ev.Exit.OOMKilled {
 		t.Errorf("event %+v, want 137 and no OOM", ev)
 	}
-	r.ensure(guest("ends"))
-	if err := r.Signal(t.Context(), "ends", syscall.SIGTERM); err != nil {
+	r.ensure(guest("polite"))
+	r.waitLog("polite", "ready") // before it asks for SIGTERM, a first process gets none
+	if err := r.Signal(t.Context(), "polite", syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	r.next(events)
+	if ev := r.next(events); ev.Name != "polite" || ev.Exit.Status != 0 {
+		t.Errorf("event %+v, want an end in order", ev)
+	}
 	r.ensure(guest("ends"))
 	if err := r.Remove(t.Context(), "ends"); err != nil {
 		t.Fatal(err)
