@@ -94,6 +94,9 @@ func (s *state) foundAll(f found) {
 	s.pass()
 }
 
+// sameEnd is how much two readings of when a guest ended may differ.
+const sameEnd = time.Second
+
 // foundTask takes over one guest. One that ended while we were away is dealt
 // with like one that ends now.
 func (s *state) foundTask(t runtime.Task) {
@@ -115,6 +118,10 @@ func (s *state) foundTask(t runtime.Task) {
 		if r.Digest != t.Digest {
 			*r = record{Digest: t.Digest, Restarts: r.Restarts}
 		}
+		if r.Ended.Sub(t.Exit.At).Abs() < sameEnd {
+			return // the daemon before us has seen it
+		}
+		r.Ended = t.Exit.At
 		r.Failures++
 		r.Restarts++
 		r.Reason, r.Detail = verdict.reason, end.Error()
@@ -143,6 +150,7 @@ func (s *state) foundEmbedded(apps []runtime.EmbeddedApp) {
 
 // resync repairs what events that were missed would have told.
 func (r *Reconciler) resync(ctx context.Context) {
+	before := r.linkEvents.Load()
 	f, err := r.survey(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -151,8 +159,10 @@ func (r *Reconciler) resync(ctx context.Context) {
 		return
 	}
 	r.post(func(s *state) {
-		for _, n := range f.nodes {
-			s.learnNode(n)
+		if r.linkEvents.Load() == before { // else what was listed may be old by now
+			for _, n := range f.nodes {
+				s.learnNode(n)
+			}
 		}
 		s.lostTasks(f.tasks)
 	})

@@ -2,12 +2,9 @@ package reconcile
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
-	"strings"
 
 	"beamsandbox/distribution"
 	"beamsandbox/images"
@@ -55,7 +52,7 @@ func (w *worker) build(ctx context.Context) error {
 	return w.bounded(ctx, w.builds, func() error {
 		return w.stage("image", func() error {
 			img, err := w.rooms.Images.Ensure(ctx, images.Recipe{Name: w.name, Version: w.spec.Version, Source: w.spec.Source})
-			w.image, w.fresh = &img, true
+			w.image = &img
 			if err != nil {
 				w.image = nil
 				return fmt.Errorf("build %s: %w", w.name, err)
@@ -206,45 +203,4 @@ func (w *worker) bounded(ctx context.Context, slots chan struct{}, do func() err
 	}
 	defer func() { <-slots }()
 	return do()
-}
-
-// The labels of a task: all that a restarted daemon needs to know of it
-// besides the commit.
-const (
-	labelRun      = "beamsandbox/run"
-	labelVersion  = "beamsandbox/version"
-	labelDir      = "beamsandbox/dir"
-	labelDepends  = "beamsandbox/depends_on"
-	labelEnvKeys  = "beamsandbox/env_keys"
-	labelImage    = "beamsandbox/image"
-	labelBuild    = "beamsandbox/build"
-	labelRevision = "beamsandbox/revision"
-	labelRelease  = "beamsandbox/release"
-)
-
-func (w *worker) labels() map[string]string {
-	release, err := json.Marshal(bootable(w.image.Release))
-	if err != nil { // four strings always marshal
-		release = nil
-	}
-	keys := make([]string, 0, len(w.spec.Env))
-	for k := range w.spec.Env {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	depends := make([]string, 0, len(w.spec.DependsOn))
-	for _, d := range w.spec.DependsOn {
-		depends = append(depends, string(d))
-	}
-	return map[string]string{
-		labelRun:      w.spec.RunDigest(),
-		labelVersion:  w.spec.Version,
-		labelDir:      w.spec.Dir,
-		labelDepends:  strings.Join(depends, ","),
-		labelEnvKeys:  strings.Join(keys, ","),
-		labelImage:    w.image.Ref,
-		labelBuild:    w.spec.BuildDigest(),
-		labelRevision: w.image.Revision,
-		labelRelease:  string(release),
-	}
 }

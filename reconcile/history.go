@@ -20,6 +20,7 @@ type record struct {
 	Reason    string    `json:"reason,omitempty"`
 	Detail    string    `json:"detail,omitempty"`
 	NextRetry time.Time `json:"next_retry,omitzero"`
+	Ended     time.Time `json:"ended,omitzero"` // of the guest that failed
 }
 
 const historyFile = "history.json"

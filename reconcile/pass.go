@@ -23,7 +23,7 @@ func (s *state) pass() {
 		return
 	}
 	s.passing = true
-	have := s.haves()
+	have := s.held()
 	s.spawn(func() {
 		c, want, err := s.look(s.ctx, have)
 		s.post(func(s *state) { s.passed(c, want, err) })
@@ -129,7 +129,7 @@ func (s *state) follow(c git.Commit, want app.Set) {
 // apply starts a worker for every app whose wish changed.
 func (s *state) apply(want app.Set) {
 	s.set = want
-	for _, step := range Plan(want, s.haves()) {
+	for _, step := range Plan(want, s.held()) {
 		s.take(step)
 	}
 	s.dropUnwanted(want)

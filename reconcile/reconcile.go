@@ -38,9 +38,10 @@ type Reconciler struct {
 	builds  chan struct{}
 	starts  chan struct{}
 
-	snapshot  atomic.Pointer[status.Host]
-	have      atomic.Pointer[map[app.Name]Have]
-	followers followers
+	snapshot   atomic.Pointer[status.Host]
+	have       atomic.Pointer[map[app.Name]Have] // nil until it is known
+	linkEvents atomic.Int64                      // counts what the gateway told
+	followers  followers
 }
 
 // New returns a Reconciler that does nothing until Run.
@@ -55,7 +56,6 @@ func New(cfg Config, rooms Rooms, host HostVM, repo Repo, cookies Cookies, rules
 		starts:  make(chan struct{}, cfg.Starts),
 	}
 	r.snapshot.Store(&status.Host{HostNode: cfg.HostNode, Repo: cfg.RepoURL, Branch: cfg.Branch, Containerd: cfg.Containerd, At: time.Now()})
-	r.have.Store(&map[app.Name]Have{})
 	return r
 }
 
@@ -80,6 +80,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			s.pass()
+			s.spawn(func() { r.resync(ctx) })
 		case <-r.trigger:
 			s.retryAll()
 			s.pass()
@@ -149,7 +150,10 @@ func (r *Reconciler) Plan(ctx context.Context) ([]status.Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	have := *r.have.Load()
+	have := r.haves()
+	if have == nil {
+		return nil, errors.New("plan: what runs here is not known yet: try again in a moment")
+	}
 	want, err := r.load(c, have)
 	if err != nil {
 		return nil, err
@@ -159,6 +163,14 @@ func (r *Reconciler) Plan(ctx context.Context) ([]status.Step, error) {
 		out = append(out, step.Status())
 	}
 	return out, nil
+}
+
+// haves is what runs, nil until that is known.
+func (r *Reconciler) haves() map[app.Name]Have {
+	if have := r.have.Load(); have != nil {
+		return *have
+	}
+	return nil
 }
 
 // Drain removes every app gracefully and returns when none is left or ctx
@@ -180,7 +192,7 @@ func (r *Reconciler) Drain(ctx context.Context) error {
 
 func (r *Reconciler) leftovers() string {
 	text := "still there:"
-	for _, n := range slices.Sorted(maps.Keys(*r.have.Load())) {
+	for _, n := range slices.Sorted(maps.Keys(r.haves())) {
 		text += " " + string(n)
 	}
 	return text

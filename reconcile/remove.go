@@ -1,9 +1,10 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
+	"syscall"
 
 	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/status"
@@ -45,7 +46,8 @@ func (w *worker) undo(ctx context.Context, old Have) error {
 	if old.Isolation == app.Embedded {
 		return w.unload(ctx)
 	}
-	err := w.stop(ctx, old.Pid)
+	w.stop(ctx, old.Pid)
+	err := w.rooms.Tasks.Remove(ctx, w.name)
 	// Each room is tried whatever the others say, so that as little as possible stays.
 	err = errors.Join(err, w.rooms.Nodes.Remove(ctx, w.name))
 	err = errors.Join(err, w.rooms.Networks.Remove(ctx, w.name))
@@ -80,39 +82,63 @@ func (w *worker) gone() {
 	})
 }
 
-// stop ends a guest: asked by init:stop to end by itself, waited for as long
-// as StopGrace, and then killed.
-func (w *worker) stop(ctx context.Context, pid uint32) error {
+// stop lets a guest end by itself: asked by init:stop, or by SIGTERM when it
+// cannot be asked, and waited for as long as StopGrace. It reports whether the
+// guest has ended; whoever goes on kills it. The task itself stays, with its
+// log, until it is replaced or removed.
+func (w *worker) stop(ctx context.Context, pid uint32) bool {
 	ended := func(f facts) bool { return f.exit != nil && f.exit.Pid == pid }
-	if pid != 0 && !ended(w.vitals.get()) {
-		grace, cancel := context.WithTimeout(ctx, w.cfg.StopGrace)
-		_, err := w.rooms.Nodes.Call(grace, w.name, "init", "stop")
-		if err == nil {
-			_, err = w.vitals.wait(grace, ended)
-		}
-		cancel()
-		if err != nil && ctx.Err() == nil {
-			w.log.Warn("guest does not stop by itself and is killed", "app", w.name, "pid", pid, "err", err)
-		}
+	if pid == 0 || ended(w.vitals.get()) {
+		return true
 	}
-	if err := w.rooms.Tasks.Remove(ctx, w.name); err != nil {
-		return fmt.Errorf("stop %s: %w", w.name, err)
+	grace, cancel := context.WithTimeout(ctx, w.cfg.StopGrace)
+	defer cancel()
+	err := w.askToStop(grace)
+	if err == nil {
+		_, err = w.vitals.wait(grace, ended)
 	}
-	w.post(func(s *state) {
-		if e := s.of(w); e != nil {
-			e.have.Digest, e.have.Pid, e.view.Pid = "", 0, 0
-		}
-	})
-	return nil
+	if err != nil && ctx.Err() == nil {
+		w.log.Warn("guest does not stop by itself and is killed", "app", w.name, "pid", pid, "err", err)
+	}
+	return err == nil
 }
 
-// clear removes the task of a guest that ended, or stops one that is too sick
-// to be kept, and returns why it has to be started again.
+// signaler is a room of guests that can send them signals.
+type signaler interface {
+	Signal(ctx context.Context, name app.Name, sig syscall.Signal) error
+}
+
+func (w *worker) askToStop(ctx context.Context) error {
+	var err error
+	if w.vitals.get().registered {
+		if _, err = w.rooms.Nodes.Call(ctx, w.name, "init", "stop"); err == nil {
+			return nil
+		}
+	}
+	if s, ok := w.rooms.Tasks.(signaler); ok {
+		return s.Signal(ctx, w.name, syscall.SIGTERM)
+	}
+	return cmp.Or(err, errors.New("its BEAM is not registered"))
+}
+
+// stopped notes that the guest does not run any more.
+func (w *worker) stopped(s *state) {
+	if e := s.of(w); e != nil {
+		e.have.Digest, e.have.Pid, e.view.Pid = "", 0, 0
+	}
+}
+
+// clear makes sure that a guest which is about to be started again has ended,
+// and returns why it has to be.
 func (w *worker) clear(ctx context.Context, task runtime.Task, why error) error {
 	w.old = Have{}
-	if err := w.stop(ctx, task.Pid); err != nil {
-		return oneLine(errors.Join(why, err))
+	if !w.stop(ctx, task.Pid) {
+		// The same digest would be adopted again: take it away, log and all.
+		if err := w.rooms.Tasks.Remove(ctx, w.name); err != nil {
+			return oneLine(errors.Join(why, err))
+		}
 	}
+	w.post(w.stopped)
 	return why
 }
 

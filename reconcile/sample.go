@@ -23,7 +23,7 @@ func (r *Reconciler) sample(ctx context.Context) {
 		for sleep(ctx, sampleEvery) {
 			nodes, err := r.rooms.Nodes.List(ctx)
 			readings := map[app.Name]reading{}
-			for name, h := range *r.have.Load() {
+			for name, h := range r.haves() {
 				if h.Isolation == app.VM && h.Pid != 0 {
 					readings[name] = r.read(ctx, name)
 				}
@@ -52,23 +52,15 @@ func (r *Reconciler) read(ctx context.Context, name app.Name) reading {
 }
 
 func (s *state) sampled(nodes []distribution.Node, err error, readings map[app.Name]reading) {
-	s.gatewayUp = err == nil
+	s.gatewayErr = err
 	for _, n := range nodes {
 		if e := s.entries[n.Name]; e != nil {
-			e.view.Refused = n.Refused
-			s.nodeError(e, n)
+			e.view.Refused, e.nodeError = n.Refused, n.Error
 		}
 	}
 	for name, one := range readings {
 		if e := s.entries[name]; e != nil && e.have.Pid != 0 {
 			e.view.Memory, e.view.Drops = one.memory, one.drops
 		}
-	}
-}
-
-// nodeError shows why a guest that should join cannot.
-func (s *state) nodeError(e *entry, n distribution.Node) {
-	if n.Error != "" && !n.Up && e.vitals.get().registered && e.err == nil {
-		e.view.Reason, e.view.Detail = "link_error", n.Error
 	}
 }

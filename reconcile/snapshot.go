@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -14,8 +16,10 @@ import (
 // snapshot to whoever asks, the history to the next start.
 func (s *state) publish() {
 	s.relate()
-	have := s.haves()
-	s.Reconciler.have.Store(&have)
+	if s.adopted {
+		have := s.held()
+		s.Reconciler.have.Store(&have)
+	}
 	s.snapshot.Store(s.whole())
 	if s.unsaved {
 		s.unsaved = false
@@ -36,10 +40,13 @@ func (s *state) whole() *status.Host {
 	h := &status.Host{
 		HostNode: s.cfg.HostNode, HostUp: s.hostUp, HostOTP: s.hostOTP,
 		Repo: s.cfg.RepoURL, Branch: s.cfg.Branch, Commit: s.commit.Hash, Fetched: s.fetched,
-		Error: s.problem, Containerd: s.cfg.Containerd, Gateway: s.gatewayUp,
-		Settled: s.adopted && s.commit.Hash != "" && s.problem == "",
+		Error: s.problem, Containerd: s.cfg.Containerd, Gateway: s.gatewayErr == nil,
+		Settled: s.adopted && s.commit.Hash != "" && s.problem == "" && !s.passing,
 		Apps:    make([]status.App, 0, len(s.entries)),
 		At:      time.Now(),
+	}
+	if h.Error == "" && s.gatewayErr != nil {
+		h.Error = s.gatewayErr.Error()
 	}
 	for _, n := range slices.Sorted(maps.Keys(s.entries)) {
 		a := s.entries[n].shown(s.set)
@@ -75,8 +82,11 @@ func (e *entry) shown(set app.Set) status.App {
 	if a.Phase == status.Joining && a.Detail == "" {
 		a.Detail = missing(f)
 	}
+	if a.Reason == "" && e.nodeError != "" {
+		a.Reason, a.Detail = "gateway", e.nodeError
+	}
 	if e.err != nil {
-		a.Reason, a.Detail = reasonOf(e.err), e.err.Error()
+		a.Reason, a.Detail, a.Problems = reasonOf(e.err), firstLine(e.err), lines(e.err)
 		switch {
 		case a.Reason == "config":
 			a.Phase = status.Broken
@@ -85,6 +95,23 @@ func (e *entry) shown(set app.Set) status.App {
 		}
 	}
 	return a
+}
+
+// lines are all the things that are wrong with a configuration.
+func lines(err error) []string {
+	var load *app.LoadError
+	if errors.As(err, &load) {
+		return load.Lines()
+	}
+	return []string{err.Error()}
+}
+
+func firstLine(err error) string {
+	all := lines(err)
+	if len(all) > 1 {
+		return fmt.Sprintf("%s (and %d more)", all[0], len(all)-1)
+	}
+	return all[0]
 }
 
 // missing says what a guest that runs still needs to join.

@@ -28,12 +28,12 @@ type state struct {
 	drained  bool // everything is being removed, for good
 	draining []chan struct{}
 
-	hostUp    bool
-	hostOTP   string
-	gateway   int
-	gatewayUp bool
-	history   map[app.Name]record
-	unsaved   bool
+	hostUp     bool
+	hostOTP    string
+	gateway    int   // counts its restarts
+	gatewayErr error // why it does not answer
+	history    map[app.Name]record
+	unsaved    bool
 }
 
 // entry is one app of the commit, or one that still runs without it.
@@ -45,11 +45,12 @@ type entry struct {
 	current, next *worker
 	ending        []*worker // cancelled and perhaps still busy
 	view          status.App
-	err           error // why it cannot be deployed as it is written
+	nodeError     string // what the gateway cannot do for it
+	err           error  // why it cannot be deployed as it is written
 }
 
 func (r *Reconciler) newState(ctx context.Context) *state {
-	s := &state{Reconciler: r, ctx: ctx, entries: map[app.Name]*entry{}, gatewayUp: true}
+	s := &state{Reconciler: r, ctx: ctx, entries: map[app.Name]*entry{}}
 	var err error
 	if s.history, err = readHistory(r.cfg.Root); err != nil {
 		r.log.Warn("history is lost", "err", err)
@@ -71,8 +72,8 @@ func (s *state) entry(name app.Name) *entry {
 	return e
 }
 
-// haves is what runs or is being made, for Plan.
-func (s *state) haves() map[app.Name]Have {
+// held is what runs or is being made, for Plan.
+func (s *state) held() map[app.Name]Have {
 	out := make(map[app.Name]Have, len(s.entries))
 	for n, e := range s.entries {
 		if e.have.Isolation != "" || e.current != nil || e.next != nil {
@@ -230,7 +231,7 @@ func (s *state) learnNode(n distribution.Node) {
 		return
 	}
 	e.vitals.set(func(f *facts) { f.registered, f.linked = n.Registered, n.Up })
-	e.view.Refused = maps.Clone(n.Refused)
+	e.view.Refused, e.nodeError = maps.Clone(n.Refused), n.Error
 }
 
 // retryAll lets every app that waits for another try have it.

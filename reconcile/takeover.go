@@ -2,9 +2,7 @@ package reconcile
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strings"
 
 	"beamsandbox/distribution/term"
 	"beamsandbox/images"
@@ -38,11 +36,10 @@ func (w *worker) takeOver(ctx context.Context) error {
 		return nil
 	}
 	w.phase(status.Stopping, "stopping "+old.Version)
-	if err := w.stop(ctx, old.Pid); err != nil {
-		return &stageError{"task", err}
-	}
+	w.stop(ctx, old.Pid) // Ensure replaces it, ended or not
+	w.post(w.stopped)
 	w.old.Digest = ""
-	return nil
+	return ctx.Err()
 }
 
 // claimApp becomes the app's current worker.
@@ -121,33 +118,4 @@ func (w *worker) remembered(ctx context.Context) (images.Image, bool) {
 		}
 	}
 	return images.Image{}, false
-}
-
-func imageOf(t runtime.Task) (images.Image, bool) {
-	var r runtime.Release
-	if err := json.Unmarshal([]byte(t.Labels[labelRelease]), &r); err != nil || t.Labels[labelImage] == "" {
-		return images.Image{}, false
-	}
-	return images.Image{Name: t.Name, Ref: t.Labels[labelImage], Revision: t.Labels[labelRevision], Cached: true,
-		Release: images.Release{Name: r.Name, Version: r.Version, ERTS: r.ERTS, Root: r.Root}}, true
-}
-
-// haveOfTask is what a restarted daemon knows of a guest.
-func haveOfTask(t runtime.Task) Have {
-	h := Have{Digest: t.Digest, RunDigest: t.Labels[labelRun], Version: t.Labels[labelVersion],
-		Isolation: app.VM, Dir: t.Labels[labelDir], Pid: t.Pid, Env: map[string]term.Term{}}
-	for _, k := range fields(t.Labels[labelEnvKeys]) {
-		h.Env[k] = term.Atom("undefined")
-	}
-	for _, d := range fields(t.Labels[labelDepends]) {
-		h.DependsOn = append(h.DependsOn, app.Name(d))
-	}
-	return h
-}
-
-func fields(list string) []string {
-	if list == "" {
-		return nil
-	}
-	return strings.Split(list, ",")
 }

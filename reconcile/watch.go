@@ -91,6 +91,7 @@ func (s *state) nodeChanged(ev distribution.Event) {
 		s.gatewayRestarted()
 		return
 	}
+	s.linkEvents.Add(1)
 	e := s.entries[ev.Name]
 	if e == nil {
 		return
@@ -107,11 +108,12 @@ func (s *state) nodeChanged(ev distribution.Event) {
 			f.linked = false
 		}
 	})
-	if ev.Kind == distribution.LinkError {
+	switch ev.Kind {
+	case distribution.LinkError:
 		s.log.Warn("link", "app", ev.Name, "node", ev.Node, "err", ev.Detail)
-		if e.view.Phase == status.Joining {
-			e.view.Reason, e.view.Detail = "link_error", ev.Detail
-		}
+		e.nodeError = ev.Detail
+	case distribution.Up:
+		e.nodeError = ""
 	}
 	s.tell(status.Event{App: string(ev.Name), Kind: "node_" + string(ev.Kind), Text: ev.Detail})
 }
@@ -119,7 +121,7 @@ func (s *state) nodeChanged(ev distribution.Event) {
 // gatewayRestarted makes every worker ensure its member again.
 func (s *state) gatewayRestarted() {
 	s.gateway++
-	s.gatewayUp = true
+	s.gatewayErr = nil
 	s.log.Warn("the gateway was restarted")
 	s.tell(status.Event{Kind: "gateway_restarted", Text: "the gateway was restarted"})
 	for _, e := range s.entries {

@@ -29,8 +29,7 @@ type worker struct {
 	old      Have         // what ran when we claimed it
 	grant    policy.Grant // what the app may do
 	image    *images.Image
-	fresh    bool // image was made or checked by this worker, not remembered
-	gateway  int  // the gateway's restart that the member was made after
+	gateway  int // the gateway's restart that the member was made after
 	node     string
 	stages   []status.Stage
 	well     time.Time // since when the app is healthy, zero when it is not
@@ -119,6 +118,10 @@ func (w *worker) report(err error) time.Duration {
 		wait, next = -1, time.Time{}
 	}
 	rec := record{Digest: w.spec.Digest(), Failures: w.failures, Reason: v.reason, Detail: err.Error(), NextRetry: next}
+	var end *endError
+	if errors.As(err, &end) {
+		rec.Ended = end.exit.At
+	}
 	w.log.Warn("app needs another try", "app", w.name, "reason", v.reason, "wait", wait, "err", err)
 	w.post(func(s *state) {
 		e := s.of(w)

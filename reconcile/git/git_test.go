@@ -142,6 +142,12 @@ func TestStoreIsKeptAndRebuilt(t *testing.T) {
 	u.commit(map[string]string{"a": "one", "b/c": "two"})
 	store := filepath.Join(t.TempDir(), "store")
 	fetch(t, open(t, Config{URL: u.dir, Branch: "main", Dir: store}))
+	offline := open(t, Config{URL: "/nonexistent/repo", Branch: "main", Dir: store})
+	if last, err := offline.Last(t.Context()); err != nil {
+		t.Error(err)
+	} else {
+		wantFile(t, last, "a", "one")
+	}
 	damage(t, store)
 	c := fetch(t, open(t, Config{URL: u.dir, Branch: "main", Dir: store}))
 	wantFile(t, c, "a", "one")

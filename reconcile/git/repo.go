@@ -82,6 +82,28 @@ func (r *Repo) fetch(ctx context.Context) (Commit, error) {
 	return r.bring(ctx, src, head)
 }
 
+// Last returns the commit that was fetched last, from our own store alone, for
+// a start while the remote is away.
+func (r *Repo) Last(ctx context.Context) (Commit, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last.Hash != "" {
+		return r.last, nil
+	}
+	st, err := r.store()
+	if err != nil {
+		return Commit{}, err
+	}
+	ref, err := st.Reference(followed)
+	if err != nil {
+		return Commit{}, fmt.Errorf("read the last commit of %s: %w", Redact(r.cfg.URL), err)
+	}
+	return read(ctx, st, ref.Hash(), r.cfg)
+}
+
+// followed names the newest commit in our own store.
+const followed plumbing.ReferenceName = "refs/remotes/origin/followed"
+
 // bring makes sure that head's files are in the store and reads them.
 func (r *Repo) bring(ctx context.Context, src source, head *plumbing.Reference) (Commit, error) {
 	st, err := r.store()
@@ -93,7 +115,14 @@ func (r *Repo) bring(ctx context.Context, src source, head *plumbing.Reference) 
 			return Commit{}, err
 		}
 	}
-	return read(ctx, st, head.Hash(), r.cfg)
+	c, err := read(ctx, st, head.Hash(), r.cfg)
+	if err != nil {
+		return Commit{}, err
+	}
+	if err := st.SetReference(plumbing.NewHashReference(followed, head.Hash())); err != nil {
+		return Commit{}, fmt.Errorf("note the commit: %w", err)
+	}
+	return c, nil
 }
 
 // store opens our own bare store, making it when it is not there.
@@ -155,7 +184,7 @@ func (r *remote) head(ctx context.Context, branch string) (*plumbing.Reference, 
 }
 
 func (r *remote) transfer(ctx context.Context, st *filesystem.Storage, head *plumbing.Reference) error {
-	spec := config.RefSpec("+" + head.Name().String() + ":refs/remotes/origin/followed")
+	spec := config.RefSpec("+" + head.Name().String() + ":" + followed.String())
 	err := r.on(st).FetchContext(ctx, &gogit.FetchOptions{
 		RefSpecs: []config.RefSpec{spec},
 		Auth:     r.auth,

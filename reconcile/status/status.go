@@ -46,8 +46,9 @@ type App struct {
 	Version   string            `json:"version,omitempty"`
 	Isolation string            `json:"isolation,omitempty"`
 	Phase     Phase             `json:"phase"`
-	Reason    string            `json:"reason,omitempty"` // "oom_killed", "exit_status_1", "build_failed", …
-	Detail    string            `json:"detail,omitempty"` // one line for a person
+	Reason    string            `json:"reason,omitempty"`   // "oom_killed", "exit_status_1", "build_failed", …
+	Detail    string            `json:"detail,omitempty"`   // one line for a person
+	Problems  []string          `json:"problems,omitempty"` // every line that is wrong in its app.config
 	Node      string            `json:"node,omitempty"`
 	Pid       uint32            `json:"pid,omitempty"`
 	Address   string            `json:"address,omitempty"`
