@@ -49,7 +49,7 @@ func shakeHands(ctx context.Context, cfg Config, conn net.Conn) (*Node, error) {
 		return nil, fmt.Errorf("shake hands: %w: %w", ErrUnreachable, context.Cause(ctx))
 	}
 	if errors.Is(err, wire.ErrCookie) {
-		return nil, fmt.Errorf("%w; give sandboxd the cookie that the node was started with", err)
+		return nil, fmt.Errorf("%w; use the cookie that the node was started with", err)
 	}
 	if err != nil {
 		return nil, err
