@@ -3,8 +3,6 @@ package wire
 import (
 	"fmt"
 	"io"
-
-	"beamsandbox/reconcile/app"
 )
 
 // Acceptor is the side that was dialed, step by step:
@@ -59,7 +57,7 @@ func (a *Acceptor) SendChallenge(self Identity, number uint32) error {
 }
 
 // ReadReply checks that the dialer knows the cookie; if not it is ErrCookie.
-func (a *Acceptor) ReadReply(cookie app.Secret) error {
+func (a *Acceptor) ReadReply(cookie Cookie) error {
 	msg, err := readStep(a.rw, "challenge reply")
 	if err != nil {
 		return err
@@ -76,14 +74,14 @@ func (a *Acceptor) ReadReply(cookie app.Secret) error {
 }
 
 // SendAck proves the cookie to the dialer; the link is then established.
-func (a *Acceptor) SendAck(cookie app.Secret) error {
+func (a *Acceptor) SendAck(cookie Cookie) error {
 	return sendStep(a.rw, "challenge ack", AppendAck(nil, Digest(cookie, a.asked)))
 }
 
 // Accept runs the whole handshake as the accepting node and returns who
 // dialed. Admit judges the presented identity and answers the status to send;
 // nil admits every name. Number is our unpredictable challenge.
-func Accept(rw io.ReadWriter, self Identity, cookie app.Secret, number uint32, admit func(Identity) StatusCode) (Identity, error) {
+func Accept(rw io.ReadWriter, self Identity, cookie Cookie, number uint32, admit func(Identity) StatusCode) (Identity, error) {
 	a := NewAcceptor(rw)
 	peer, err := a.ReadName()
 	if err != nil {

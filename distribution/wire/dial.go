@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"beamsandbox/reconcile/app"
 )
 
 // ErrCookie is wrapped when the two nodes do not share the cookie.
@@ -61,7 +59,7 @@ func (d *Dialer) ReadChallenge() (Challenge, error) {
 
 // SendReply proves the cookie and sets number for the acceptor to digest.
 // Number must be unpredictable.
-func (d *Dialer) SendReply(cookie app.Secret, number uint32) error {
+func (d *Dialer) SendReply(cookie Cookie, number uint32) error {
 	d.own = number
 	r := Reply{Number: number, Digest: Digest(cookie, d.asked)}
 	return sendStep(d.rw, "challenge reply", AppendReply(nil, r))
@@ -70,7 +68,7 @@ func (d *Dialer) SendReply(cookie app.Secret, number uint32) error {
 // ReadAck checks that the acceptor knows the cookie too. A real node closes
 // the connection instead of answering a wrong digest, so an end here is
 // ErrCookie as well.
-func (d *Dialer) ReadAck(cookie app.Secret) error {
+func (d *Dialer) ReadAck(cookie Cookie) error {
 	msg, err := readStep(d.rw, "challenge ack")
 	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("read challenge ack: %w: the peer closed the connection at our proof of the cookie", ErrCookie)
@@ -91,7 +89,7 @@ func (d *Dialer) ReadAck(cookie app.Secret) error {
 // Dial runs the whole handshake as the dialing node and returns who answered.
 // An older link that the acceptor still holds is replaced. A refusal wraps
 // its StatusCode; number is our unpredictable challenge.
-func Dial(rw io.ReadWriter, self Identity, cookie app.Secret, number uint32) (Identity, error) {
+func Dial(rw io.ReadWriter, self Identity, cookie Cookie, number uint32) (Identity, error) {
 	d := NewDialer(rw)
 	if err := d.SendName(self); err != nil {
 		return Identity{}, err

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"beamsandbox/reconcile/app"
 )
 
 // Identity is how a node presents itself: "name@host", what it can do, and
@@ -36,6 +34,10 @@ type Reply struct {
 // Sum is the digest of a cookie and a challenge.
 type Sum [md5.Size]byte
 
+// Cookie is the secret that two nodes share. It is revealed only to be
+// digested; app.Secret is one.
+type Cookie interface{ Reveal() string }
+
 // ErrOldHandshake is wrapped when a peer speaks version 5 of the handshake.
 var ErrOldHandshake = errors.New("handshake version 5 is not spoken, the node must run OTP 25 or later")
 
@@ -51,7 +53,7 @@ const (
 
 // Digest is MD5 over the cookie and the challenge in decimal
 // (erl_dist_protocol, "gen_digest").
-func Digest(cookie app.Secret, challenge uint32) Sum {
+func Digest(cookie Cookie, challenge uint32) Sum {
 	return md5.Sum(strconv.AppendUint([]byte(cookie.Reveal()), uint64(challenge), 10))
 }
 
