@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -43,7 +44,7 @@ func (s *Store) plan(ctx context.Context, r Recipe, f fetch) (build, error) {
 	if err != nil {
 		return build{}, err
 	}
-	inputs, err := json.Marshal([]any{buildFormat, r.Name, r.Version, r.Source, revision, b.key, s.otp.release, s.otp.erts})
+	inputs, err := json.Marshal([]any{buildFormat, r.digest(), revision, b.key, s.otp.release, s.otp.erts})
 	if err != nil {
 		return build{}, fmt.Errorf("digest the inputs: %w", err)
 	}
@@ -98,7 +99,7 @@ func (s *Store) release(ctx context.Context, f fetch, b *build) error {
 		return err
 	}
 	r := record{
-		Name: b.recipe.Name, Build: b.digest, Revision: b.revision, Release: rel, Built: time.Now().UTC(),
+		Name: b.recipe.Name, Build: b.digest, Recipe: b.recipe.digest(), Revision: b.revision, Release: rel, Built: time.Now().UTC(),
 		dir: filepath.Join(work, "out"),
 	}
 	if err := r.write(); err != nil {
@@ -146,14 +147,15 @@ func (s *Store) compile(ctx context.Context, f fetch, b build, work string) (Rel
 	if err := f.extract(ctx, b.recipe, b.revision, filepath.Join(guest, "src")); err != nil {
 		return Release{}, fmt.Errorf("fetch %s: %w", b.recipe.Name, err)
 	}
-	project, err := prepare(filepath.Join(guest, "src"), b.recipe)
+	note(log, "fetched %s at %s", address(b.recipe), b.revision)
+	project, err := prepare(filepath.Join(guest, "src"), b.recipe, log)
 	if err != nil {
 		return Release{}, fmt.Errorf("prepare %s: %w", b.recipe.Name, err)
 	}
 	if err := s.run(ctx, b, guest, project, log); err != nil {
 		return Release{}, err
 	}
-	rel, err := s.collect(guest, filepath.Join(work, "out", "release"), b.recipe)
+	rel, err := s.collect(guest, filepath.Join(work, "out", "release"), b.recipe, log)
 	if err != nil {
 		return Release{}, fmt.Errorf("take over the release of %s: %w; the build log is %s", b.recipe.Name, err, log.path)
 	}
@@ -161,7 +163,7 @@ func (s *Store) compile(ctx context.Context, f fetch, b build, work string) (Rel
 }
 
 // prepare reads the project's configuration and adds what a release needs.
-func prepare(dir string, r Recipe) (project, error) {
+func prepare(dir string, r Recipe, log io.Writer) (project, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return project{}, fmt.Errorf("open the source: %w", err)
@@ -175,6 +177,9 @@ func prepare(dir string, r Recipe) (project, error) {
 	if version == "" {
 		version = "0.0.0"
 	}
+	if !plain.MatchString(version) {
+		return project{}, fmt.Errorf("version %.80q is not plain: use letters, digits, dots, + and -", version)
+	}
 	overlay := p.overlay(string(r.Name), version)
 	if overlay == "" {
 		return p, nil
@@ -187,6 +192,7 @@ func prepare(dir string, r Recipe) (project, error) {
 	if _, err := f.WriteString(overlay); err != nil {
 		return project{}, fmt.Errorf("add a release to rebar.config: %w", err)
 	}
+	note(log, "added to rebar.config:%s", strings.TrimRight(overlay, "\n"))
 	return p, nil
 }
 
@@ -236,7 +242,7 @@ func builderEnv() []string {
 
 // collect finds the one release that the build made. The builder wrote these
 // folders: they are opened step by step, and no link leads out of them.
-func (s *Store) collect(guest, to string, r Recipe) (Release, error) {
+func (s *Store) collect(guest, to string, r Recipe, log io.Writer) (Release, error) {
 	root, err := os.OpenRoot(guest)
 	if err != nil {
 		return Release{}, err
@@ -252,7 +258,7 @@ func (s *Store) collect(guest, to string, r Recipe) (Release, error) {
 		return Release{}, err
 	}
 	defer from.Close()
-	return collect(from, to, s.otp)
+	return collect(from, to, s.otp, log)
 }
 
 // releaseName is the app's own name when there is such a release, else that
@@ -294,6 +300,7 @@ func (s *Store) image(ctx context.Context, b build) (Image, error) {
 	ref := refPrefix + name + ":" + b.digest[:12]
 	labels := map[string]string{
 		labelApp: name, labelBuild: b.digest, labelRevision: b.revision, labelSource: short(address(b.recipe)),
+		labelRecipe: b.recipe.digest(),
 	}
 	if _, err := s.depot.write(ctx, ref, layers, config, labels); err != nil {
 		return Image{}, fmt.Errorf("store the image of %s: %w", name, err)

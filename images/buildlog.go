@@ -3,6 +3,7 @@ package images
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -55,6 +56,11 @@ func (l *buildLog) Write(p []byte) (int, error) {
 }
 
 func (l *buildLog) Close() error { return l.file.Close() }
+
+// note writes a line of our own to a build log.
+func note(log io.Writer, format string, args ...any) {
+	fmt.Fprintf(log, "beamsandbox: "+format+"\n", args...)
+}
 
 // reason says in one line why a build failed: what was refused to it, else
 // what it said last.

@@ -24,6 +24,7 @@ const (
 	labelApp      = "beamsandbox.app"      // name of the app; absent on builders
 	labelBuild    = "beamsandbox.build"    // digest of everything the build read
 	labelRevision = "beamsandbox.revision" // what the source resolved to
+	labelRecipe   = "beamsandbox.recipe"   // digest of the recipe, whatever its source held
 	labelSource   = "beamsandbox.source"   // "git https://…"
 	labelBuilder  = "beamsandbox.builder"  // key of the machine's files in a builder
 	labelRelease  = "beamsandbox.release"  // in the OCI configuration: Release as JSON

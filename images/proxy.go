@@ -107,7 +107,7 @@ func (p *proxy) refs(w http.ResponseWriter, r *http.Request, remote string) {
 	}
 	w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
 	if err := advertise(w, repo); err != nil {
-		p.note("serve %s: %v", remote, err)
+		note(p.log, "serve %s: %v", remote, err)
 	}
 }
 
@@ -123,14 +123,14 @@ func (p *proxy) pack(w http.ResponseWriter, r *http.Request, remote string) {
 	}
 	q, err := readWant(body)
 	if err != nil {
-		p.note("serve %s: %v", remote, err)
+		note(p.log, "serve %s: %v", remote, err)
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	p.learn(repo, q.commits)
 	w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
 	if err := q.answer(w, repo); err != nil {
-		p.note("serve %s: %v", remote, err)
+		note(p.log, "serve %s: %v", remote, err)
 	}
 }
 
@@ -156,7 +156,7 @@ func (p *proxy) repository(w http.ResponseWriter, r *http.Request, remote string
 	}
 	repo, err := p.mirror.open(r.Context(), remote, update)
 	if err != nil {
-		p.note("%v", err)
+		note(p.log, "%v", err)
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return nil, false
 	}
@@ -237,7 +237,7 @@ func (p *proxy) refuse(w http.ResponseWriter, what string) {
 		p.refused = append(p.refused, message)
 	}
 	p.mu.Unlock()
-	p.note("refused to %s: %s", p.name, message)
+	note(p.log, "refused to %s: %s", p.name, message)
 	http.Error(w, "beamsandbox refuses "+message, http.StatusForbidden)
 }
 
@@ -246,9 +246,4 @@ func (p *proxy) refusals() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.refused)
-}
-
-// note writes a line of our own to the build log.
-func (p *proxy) note(format string, args ...any) {
-	fmt.Fprintf(p.log, "beamsandbox: "+format+"\n", args...)
 }

@@ -48,7 +48,7 @@ func readProject(root *os.Root) (project, error) {
 	return p, nil
 }
 
-// readConfig reads a file of the source that must not be long.
+// readConfig reads a file that a stranger wrote and that must not be long.
 func readConfig(root *os.Root, name string) ([]byte, error) {
 	info, err := root.Stat(name)
 	if err != nil {

@@ -18,6 +18,7 @@ const recordFile = "release.json"
 type record struct {
 	Name     app.Name
 	Build    string // digest of everything the build read
+	Recipe   string // digest of the recipe, whatever its source held
 	Revision string
 	Release  Release
 	Built    time.Time

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -21,29 +22,36 @@ var droppedDirs = []string{"src", "include", "doc", "docs", "examples", "test", 
 // collect copies what a guest needs of the release below from to the empty
 // folder to: the emulator's four programs, the applications' code and priv
 // folders, boot files and configuration. Nothing is followed out of from.
-func collect(from *os.Root, to string, o otp) (Release, error) {
+func collect(from *os.Root, to string, o otp, log io.Writer) (Release, error) {
 	rel, err := readRelease(from, o)
 	if err != nil {
 		return Release{}, err
 	}
-	c := collector{from: from, to: to, rel: rel}
+	c := collector{from: from, to: to, rel: rel, log: log}
 	if err := fs.WalkDir(from.FS(), ".", c.visit); err != nil {
 		return Release{}, fmt.Errorf("collect release %s: %w", rel.Name, err)
 	}
 	return rel, c.configure()
 }
 
+// plain is what names and versions in a release may look like: they become
+// parts of paths and of command lines.
+var plain = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}$`)
+
 // readRelease finds name, version and applications of an assembled release.
 func readRelease(from *os.Root, o otp) (Release, error) {
-	data, err := from.ReadFile("releases/start_erl.data")
+	data, err := readConfig(from, "releases/start_erl.data")
 	if err != nil {
 		return Release{}, fmt.Errorf("read the release's version: %w", err)
 	}
 	fields := strings.Fields(string(data))
-	if len(fields) != 2 || !fs.ValidPath(fields[1]) || strings.Contains(fields[1], "/") {
+	if len(fields) != 2 || !plain.MatchString(fields[1]) {
 		return Release{}, fmt.Errorf("read the release's version: start_erl.data holds %.80q", data)
 	}
 	rel := Release{Name: path.Base(from.Name()), ERTS: fields[0], Version: fields[1], Root: "/" + appRoot}
+	if !plain.MatchString(rel.Name) {
+		return Release{}, fmt.Errorf("read the release's name: %.80q is not plain", rel.Name)
+	}
 	if rel.ERTS != o.erts {
 		return Release{}, fmt.Errorf("release %s holds ERTS %.20q, the machine's Erlang is %s", rel.Name, rel.ERTS, o.erts)
 	}
@@ -57,6 +65,9 @@ func readRelease(from *os.Root, o otp) (Release, error) {
 		return Release{}, fmt.Errorf("read the applications of release %s: %w", rel.Name, err)
 	}
 	for _, l := range libs {
+		if !plain.MatchString(l.Name()) {
+			return Release{}, fmt.Errorf("read the applications of release %s: %.80q is not plain", rel.Name, l.Name())
+		}
 		rel.Apps = append(rel.Apps, l.Name())
 	}
 	return rel, nil
@@ -74,6 +85,7 @@ type collector struct {
 	from  *os.Root
 	to    string
 	rel   Release
+	log   io.Writer
 	files int
 	bytes int64
 }
@@ -155,7 +167,10 @@ func (c *collector) configure() error {
 	if err != nil {
 		return err
 	}
-	args, _ = filterArgs(args)
+	args, dropped := filterArgs(args)
+	if len(dropped) > 0 {
+		note(c.log, "took %s out of vm.args: the runtime sets them", strings.Join(dropped, " "))
+	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, "sys.config"), []byte(config), 0o644),
 		os.WriteFile(filepath.Join(dir, "vm.args"), []byte(args), 0o644))
@@ -163,14 +178,20 @@ func (c *collector) configure() error {
 
 // configText reads name or its template name.src, which goes.
 func configText(dir, name, missing string) (string, error) {
-	src := filepath.Join(dir, name+".src")
-	if data, err := os.ReadFile(src); err == nil {
-		if err := os.Remove(src); err != nil {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	if data, err := readConfig(root, name+".src"); err == nil {
+		if err := root.Remove(name + ".src"); err != nil {
 			return "", err
 		}
 		return substitute(name+".src", string(data))
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
 	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
+	data, err := readConfig(root, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return missing, nil
 	}

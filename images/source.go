@@ -2,6 +2,8 @@ package images
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 
 	"beamsandbox/reconcile/app"
@@ -36,4 +38,13 @@ func (s *Store) fetchFor(r Recipe) (fetch, error) {
 // address is the source as a person writes it, for a label.
 func address(r Recipe) string {
 	return fmt.Sprintf("%s %s %s", r.Source.Type, stripUser(r.Source.URL), r.Source.Ref)
+}
+
+// digest tells recipes apart by name, version and source. Where they run does
+// not matter: the build is the same.
+func (r Recipe) digest() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []string{
+		string(r.Name), r.Version, string(r.Source.Type), r.Source.URL, r.Source.Ref, r.Source.SHA256, r.Source.MCID, r.Source.Name,
+	}))
+	return hex.EncodeToString(sum[:])
 }

@@ -131,6 +131,10 @@ func (s *Store) Ensure(ctx context.Context, r Recipe) (Image, error) {
 	defer s.lock(r.Name)()
 	b, err := s.plan(ctx, r, f)
 	if err != nil {
+		if i, ok := s.last(ctx, r); ok {
+			s.log.Warn("source does not answer, the last build is used", "app", r.Name, "revision", i.Revision, "err", err)
+			return i, nil
+		}
 		return Image{}, fmt.Errorf("fetch %s: %w", r.Name, err)
 	}
 	if i, ok, err := s.cached(ctx, b); ok || err != nil {
@@ -144,6 +148,28 @@ func (s *Store) Ensure(ctx context.Context, r Recipe) (Image, error) {
 		return Image{}, err
 	}
 	return i, s.prune(ctx, r.Name, kept, false)
+}
+
+// last finds the newest build of the same recipe for when a git remote does
+// not answer: a machine that boots without a network starts what it had.
+func (s *Store) last(ctx context.Context, r Recipe) (Image, bool) {
+	if r.Source.Type != app.SourceGit || ctx.Err() != nil {
+		return Image{}, false
+	}
+	if r.Code {
+		all, err := s.releases(r.Name)
+		n := slices.IndexFunc(all, func(have record) bool { return have.Code && have.Recipe == r.digest() })
+		if err != nil || n < 0 {
+			return Image{}, false
+		}
+		return all[n].image(s.otp, true), true
+	}
+	i, ok, err := s.depot.find(ctx, map[string]string{labelApp: string(r.Name), labelRecipe: r.digest()})
+	if err != nil || !ok || !s.depot.complete(ctx, i) {
+		return Image{}, false
+	}
+	img, err := s.describe(ctx, i)
+	return img, err == nil
 }
 
 // finish makes of a built release what the recipe asks for.
