@@ -143,10 +143,8 @@ func (w *worker) verifyOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyCall)
 	defer cancel()
 	guest := w.inGuest()
-	// Returns when the boot script is through: asking earlier would start the
-	// application beside the release's own start.
-	if _, err := health.Answer(guest.Call(ctx, "init", "wait_until_started")); err != nil {
-		return fmt.Errorf("wait for the release to boot: %w", err)
+	if err := booted(ctx, guest); err != nil {
+		return err
 	}
 	err := health.Running(ctx, w.name, guest)
 	if !errors.Is(err, health.ErrNotRunning) {
@@ -158,6 +156,20 @@ func (w *worker) verifyOnce(ctx context.Context) error {
 	}
 	if t, ok := answer.(term.Tuple); !ok || len(t) != 2 || t[0] != term.Term(term.Atom("ok")) {
 		return fmt.Errorf("start application %s: %.200s", w.name, term.Format(answer))
+	}
+	return nil
+}
+
+// booted reports whether the boot script is through (init:get_status/0 is
+// {started, _}): asking earlier would start the application beside the
+// release's own start.
+func booted(ctx context.Context, guest guestCaller) error {
+	answer, err := health.Answer(guest.Call(ctx, "init", "get_status"))
+	if err != nil {
+		return fmt.Errorf("ask whether the release has booted: %w", err)
+	}
+	if t, ok := answer.(term.Tuple); !ok || len(t) != 2 || t[0] != term.Term(term.Atom("started")) {
+		return fmt.Errorf("the release is still booting: %s", term.Brief(answer, 100))
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func run(ctx context.Context, bin, examples, cache string) (err error) {
 	}
 	d := &demo{Stage: s, examples: examples, began: time.Now()}
 	defer func() {
-		err = errors.Join(err, d.close())
+		err = errors.Join(err, d.Close())
 		if err == nil {
 			err = os.RemoveAll(dir)
 		}
@@ -90,10 +90,4 @@ func (d *demo) show(out string) {
 		fmt.Print("         ", l)
 	}
 	fmt.Println()
-}
-
-// close ends what runs and removes the run folder.
-func (d *demo) close() error {
-	err := d.Stage.Close()
-	return errors.Join(err, os.RemoveAll(d.RunDir))
 }

@@ -54,6 +54,7 @@ func (s *Stage) RestartDaemon(ctx context.Context) (*Daemon, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", s.Socket())
 	}
 	d := &Daemon{Proc: p, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	s.daemon = d
 	return d, Until(ctx, "sandboxd answers; see "+p.Log, func() bool {
 		_, err := d.Status(ctx)
 		return err == nil || !p.Running()
@@ -96,6 +97,11 @@ func (d *Daemon) Status(ctx context.Context) (status.Host, error) {
 // Sync asks for a pass now.
 func (d *Daemon) Sync(ctx context.Context) error {
 	return d.ask(ctx, http.MethodPost, "sync", &struct{}{})
+}
+
+// Drain removes every app, whatever the repository asks for.
+func (d *Daemon) Drain(ctx context.Context) error {
+	return d.ask(ctx, http.MethodPost, "drain", &struct{}{})
 }
 
 func (d *Daemon) ask(ctx context.Context, method, path string, v any) error {

@@ -153,3 +153,23 @@ func (s *Stage) files(context.Context) ([]string, error) {
 	}
 	return left, nil
 }
+
+// PidOf finds the process whose command is called name and names dir on its
+// command line.
+func PidOf(name, dir string) (int, error) {
+	found, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range found {
+		cmd, err := os.ReadFile(filepath.Join(d, "cmdline"))
+		if err != nil {
+			continue
+		}
+		args := strings.Split(string(cmd), "\x00")
+		if filepath.Base(args[0]) == name && strings.Contains(string(cmd), dir) {
+			return strconv.Atoi(filepath.Base(d))
+		}
+	}
+	return 0, fmt.Errorf("no process %s of %s", name, dir)
+}

@@ -58,3 +58,6 @@ func (r *Repo) git(args ...string) error {
 	}
 	return nil
 }
+
+// Head is the newest commit's hash.
+func (r *Repo) Head() (string, error) { return run(r.Dir, "git", "rev-parse", "HEAD") }

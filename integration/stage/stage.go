@@ -25,7 +25,8 @@ type Stage struct {
 	Hostname string // the machine's short name
 	Cookie   string // the cluster's
 
-	procs []*Proc
+	procs  []*Proc
+	daemon *Daemon // the newest
 }
 
 // New makes the folders. The tools that are missing are named in the error.
@@ -135,8 +136,31 @@ func (p *Proc) Stop(grace time.Duration) error {
 	}
 }
 
-// Close ends everything that still runs, last first.
+// Close removes what the daemon still runs, ends every process, last first,
+// and removes RunDir unless something is still mounted in it.
 func (s *Stage) Close() error {
+	errs := []error{s.drain(), s.endAll()}
+	mounts, err := s.mounts(context.Background())
+	if err == nil && len(mounts) > 0 {
+		err = fmt.Errorf("left behind: %s", strings.Join(mounts, ", "))
+	}
+	if err == nil {
+		err = os.RemoveAll(s.RunDir)
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// drain empties the host while there is a daemon to do it.
+func (s *Stage) drain() error {
+	if s.daemon == nil || !s.daemon.Running() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return s.daemon.Drain(ctx)
+}
+
+func (s *Stage) endAll() error {
 	var errs []error
 	for i := len(s.procs) - 1; i >= 0; i-- {
 		errs = append(errs, s.procs[i].Stop(20*time.Second))

@@ -225,8 +225,8 @@ func (w *World) callGuest(ctx context.Context, name app.Name, module, function s
 	switch module + ":" + function {
 	case "erlang:node":
 		return term.Atom(node.Node), nil
-	case "init:wait_until_started":
-		return term.Atom("ok"), nil
+	case "init:get_status":
+		return term.Tuple{term.Atom("started"), term.Atom("started")}, nil
 	case "application:which_applications":
 		return w.applications(name), nil
 	case "application:ensure_all_started":

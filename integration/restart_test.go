@@ -1,0 +1,113 @@
+//go:build integration
+
+package integration
+
+import (
+	"maps"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"beamsandbox/integration/stage"
+	"beamsandbox/reconcile/status"
+)
+
+// TestDaemonKilled: kill -9 of sandboxd changes nothing for guests, links or
+// status.
+func TestDaemonKilled(t *testing.T) {
+	w.have(t, map[string]string{
+		"pulse":   w.pulseConfig("pulse", "", 18085),
+		"counter": w.counterConfig("vm", "http_port => 18086"),
+	})
+	before, changed := facts(t), len(changes(t))
+	w.daemon.Kill()
+	waitForBeat(t, "pulse", "1.0.0") // links live without sandboxd
+	d, err := w.RestartDaemon(within(t, 20*time.Second))
+	must(t, err)
+	w.daemon = d
+	must(t, d.AwaitHealthy(within(t, 30*time.Second), "pulse", "counter"))
+	if after := facts(t); !maps.Equal(before, after) {
+		t.Errorf("facts changed: before %v, after %v", before, after)
+	}
+	if c := changes(t)[changed:]; len(c) > 0 {
+		t.Errorf("the host VM saw %v", c)
+	}
+}
+
+// fact is what must not change about an app over a restart of sandboxd.
+type fact struct {
+	pid                                     uint32
+	restarts                                int
+	version, node, address, image, revision string
+	phase                                   status.Phase
+	linked                                  bool
+}
+
+func facts(t *testing.T) map[string]fact {
+	t.Helper()
+	h, err := w.daemon.Status(t.Context())
+	must(t, err)
+	out := map[string]fact{}
+	for _, a := range h.Apps {
+		out[a.Name] = fact{a.Pid, a.Restarts, a.Version, a.Node, a.Address, a.Image, a.Revision, a.Phase, a.Linked}
+	}
+	return out
+}
+
+// TestGuestKilled: a guest that dies in any way comes back, and the other one
+// and the host VM go on.
+func TestGuestKilled(t *testing.T) {
+	w.twoGuests(t)
+	before, changed := w.daemon.App(t.Context(), "pulse"), len(changes(t))
+	must(t, syscall.Kill(int(before.Pid), syscall.SIGKILL))
+	must(t, w.daemon.Await(within(t, 30*time.Second), "pulse is back", func(h status.Host) bool {
+		a := appOf(h, "pulse")
+		return a.Phase == status.Healthy && a.Pid != before.Pid
+	}))
+	want := []string{"{nodedown," + w.Node("pulse") + "}", "{nodeup," + w.Node("pulse") + "}"}
+	if got := changes(t)[changed:]; !slices.Equal(got, want) {
+		t.Errorf("the host VM saw %v, want %v", got, want)
+	}
+	waitForBeat(t, "pulse", "1.0.0")
+}
+
+// TestHostRestarts: the host VM may be gone; guests go on and are linked again
+// when it is back, and embedded apps are loaded again.
+func TestHostRestarts(t *testing.T) {
+	w.have(t, map[string]string{
+		"pulse":   w.pulseConfig("pulse", "", 18085),
+		"counter": w.counterConfig("embedded", ""),
+	})
+	pid := w.daemon.App(t.Context(), "pulse").Pid
+	must(t, w.host.Stop())
+	must(t, w.daemon.Await(within(t, 30*time.Second), "the host VM is seen to be gone", func(h status.Host) bool {
+		return !h.HostUp && !appOf(h, "pulse").Linked
+	}))
+	host, err := w.StartHost(within(t, 20*time.Second), "demo_web")
+	must(t, err)
+	w.host = host
+	must(t, w.daemon.AwaitHealthy(within(t, 60*time.Second), "pulse", "counter"))
+	if now := w.daemon.App(t.Context(), "pulse").Pid; now != pid {
+		t.Errorf("the guest's pid changed from %d to %d with the host VM's restart", pid, now)
+	}
+	mustHost(t, "counter", "value")
+	waitForBeat(t, "pulse", "1.0.0")
+}
+
+// TestGatewayKilled: a new gateway takes over with every member.
+func TestGatewayKilled(t *testing.T) {
+	w.twoGuests(t)
+	pid := w.daemon.App(t.Context(), "pulse").Pid
+	gateway, err := stage.PidOf("sandbox-gateway", w.RunDir)
+	must(t, err)
+	must(t, syscall.Kill(gateway, syscall.SIGKILL))
+	must(t, w.daemon.Await(within(t, 40*time.Second), "another gateway carries both links", func(h status.Host) bool {
+		now, err := stage.PidOf("sandbox-gateway", w.RunDir)
+		return err == nil && now != gateway && h.Gateway && appOf(h, "pulse").Linked && appOf(h, "counter").Linked
+	}))
+	must(t, w.daemon.AwaitHealthy(within(t, 30*time.Second), "pulse", "counter"))
+	if now := w.daemon.App(t.Context(), "pulse").Pid; now != pid {
+		t.Errorf("the guest was started again: pid %d, then %d", pid, now)
+	}
+}
