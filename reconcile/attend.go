@@ -116,7 +116,7 @@ func (w *worker) rejoin(ctx context.Context) error {
 const (
 	verifyCall  = 10 * time.Second
 	verifyFirst = 25 * time.Millisecond
-	verifyMost  = time.Second
+	verifyMost  = 200 * time.Millisecond
 	verifyPhase = 60 * time.Second // after this it is shown as unhealthy
 )
 

@@ -183,8 +183,8 @@ func (s *state) dropUnwanted(want app.Set) {
 }
 
 func isBroken(want app.Set, n app.Name) bool {
-	for _, b := range want.Broken {
-		if b.Name == n {
+	for dir := range want.Broken {
+		if brokenName(want, dir, nil) == n {
 			return true
 		}
 	}

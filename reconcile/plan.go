@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -66,9 +67,7 @@ func Plan(want app.Set, have map[app.Name]Have) []Step {
 		steps = append(steps, stay(n, have, blocked[n]))
 	}
 	for _, dir := range slices.Sorted(maps.Keys(want.Broken)) {
-		if n := brokenName(want, dir, have); n != "" {
-			steps = append(steps, stay(n, have, want.Broken[dir]))
-		}
+		steps = append(steps, stay(brokenName(want, dir, have), have, want.Broken[dir]))
 	}
 	return steps
 }
@@ -104,7 +103,7 @@ func removals(want app.Set, have map[app.Name]Have) []Step {
 	spared := map[app.Name]bool{}
 	for dir, broken := range want.Broken {
 		spared[brokenName(want, dir, have)] = true
-		spared[broken.Name] = true
+		spared[broken.Name] = true // which may say another name than what runs
 	}
 	var gone []app.Name
 	for n := range have {
@@ -129,7 +128,7 @@ func brokenName(want app.Set, dir string, have map[app.Name]Have) app.Name {
 			return n
 		}
 	}
-	return want.Broken[dir].Name
+	return cmp.Or(want.Broken[dir].Name, app.Name(dir))
 }
 
 // dependantsFirst orders names so that an app comes before all that it

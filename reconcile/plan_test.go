@@ -57,6 +57,8 @@ func TestPlan(t *testing.T) {
 	broken.Broken["pulse"] = &app.LoadError{Dir: "pulse", Name: "pulse", Err: errors.New("bad")}
 	moved := wish()
 	moved.Broken["folder"] = &app.LoadError{Dir: "folder", Name: "folder", Err: errors.New("bad")}
+	nameless := wish()
+	nameless.Broken["Bad-Folder"] = &app.LoadError{Dir: "Bad-Folder", Err: errors.New("bad")}
 	inFolder := running(spec("pulse", "1"))
 	inFolder["pulse"] = func(h reconcile.Have) reconcile.Have { h.Dir = "folder"; return h }(inFolder["pulse"])
 	for _, tc := range []struct {
@@ -81,6 +83,7 @@ func TestPlan(t *testing.T) {
 		{"leftovers of a crash", wish(spec("a", "1")), map[app.Name]reconcile.Have{"a": {Isolation: app.VM}}, []string{"deploy a"}},
 		{"broken runs on", broken, running(spec("pulse", "1")), []string{"keep pulse!"}},
 		{"broken in a folder of another name", moved, inFolder, []string{"keep pulse!"}},
+		{"broken folder that is no name", nameless, nil, []string{"keep Bad-Folder!"}},
 		{"broken never ran", broken, nil, []string{"keep pulse!"}},
 		{"cycle", wish(spec("a", "1", dependsOn("b")), spec("b", "1", dependsOn("a")), spec("c", "1")), nil,
 			[]string{"deploy c", "keep a!", "keep b!"}},

@@ -128,6 +128,40 @@ func TestRestartAdoptsWhatRuns(t *testing.T) {
 	})
 }
 
+func TestRestartAdoptsDespiteASickDependency(t *testing.T) {
+	inWorld(t, func(b *bench) {
+		apps := map[string]string{"web": guest("web", "1.0.0", ", depends_on => [db]"), "db": guest("db", "1.0.0", "")}
+		b.commit(apps)
+		b.start()
+		b.after(2 * time.Second)
+		pid := b.wantPhase("web", status.Healthy).Pid
+		b.halt()
+		b.world.Mute("db", true)
+		b.world.Exit("db", runtime.Exit{Status: 1})
+		b.start()
+		b.after(5 * time.Second)
+		b.wantPhase("db", status.Joining)
+		if a := b.wantPhase("web", status.Healthy); a.Pid != pid {
+			t.Errorf("web is %+v", a)
+		}
+	})
+}
+
+func TestControlConnectionIsLostAndLinksStay(t *testing.T) {
+	inWorld(t, func(b *bench) {
+		b.commit(map[string]string{"pulse": guest("pulse", "1.0.0", "")})
+		b.start()
+		b.after(time.Second)
+		b.diary()
+		b.world.Host.Blink()
+		b.after(10 * time.Minute)
+		b.wantPhase("pulse", status.Healthy)
+		if d := b.diary(); len(d) > 0 {
+			t.Errorf("a lost control connection did %v", d)
+		}
+	})
+}
+
 func TestHistoryMayBeLost(t *testing.T) {
 	inWorld(t, func(b *bench) {
 		b.commit(map[string]string{"pulse": guest("pulse", "1.0.0", "")})

@@ -44,12 +44,14 @@ func (w *worker) takeOver(ctx context.Context) error {
 
 // claimApp becomes the app's current worker.
 func (w *worker) claimApp(ctx context.Context) error {
-	if !w.vitals.get().depsReady && !w.removal {
-		w.phase(status.Pending, "waits for its dependencies")
-	}
-	ready := func(f facts) bool { return f.depsReady || w.removal }
-	if _, err := w.vitals.wait(ctx, ready); err != nil {
-		return err
+	// A guest that runs as wanted already has nothing to wait for.
+	if runs := w.haves()[w.name]; !w.removal && runs.Digest != w.spec.Digest() {
+		if !w.vitals.get().depsReady {
+			w.phase(status.Pending, "waits for its dependencies")
+		}
+		if _, err := w.vitals.wait(ctx, func(f facts) bool { return f.depsReady }); err != nil {
+			return err
+		}
 	}
 	var before []*worker
 	if err := w.ask(ctx, func(s *state) { w.old, before = s.claim(w) }); err != nil {

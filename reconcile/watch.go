@@ -38,10 +38,8 @@ func (s *state) hostChanged(up bool) {
 	s.log.Info(kind, "node", s.cfg.HostNode)
 	s.tell(status.Event{Kind: kind, Text: text})
 	for _, e := range s.entries {
-		e.vitals.set(func(f *facts) {
-			f.hostUp = up
-			f.linked = f.linked && up
-		})
+		// Links are the gateway's to tell: they may outlive our own connection.
+		e.vitals.set(func(f *facts) { f.hostUp = up })
 	}
 }
 

@@ -131,6 +131,17 @@ func (h *HostVM) Set(up bool) {
 	}
 }
 
+// Blink loses and finds again the connection to the host VM, which goes on
+// meanwhile.
+func (h *HostVM) Blink() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.watches {
+		c <- false
+		c <- true
+	}
+}
+
 // Watch tells the state of the connection and then every change.
 func (h *HostVM) Watch(ctx context.Context) iter.Seq[bool] {
 	c := make(chan bool, 64)
