@@ -66,21 +66,29 @@ func from(link string) clause {
 	return clause{fmt.Sprintf("iifname %q", link), device(expr.MetaKeyIIFNAME, expr.CmpOpEq, link)}
 }
 
-func notFrom(link string) clause {
-	return clause{fmt.Sprintf("iifname != %q", link), device(expr.MetaKeyIIFNAME, expr.CmpOpNeq, link)}
-}
-
 func to(link string) clause {
 	return clause{fmt.Sprintf("oifname %q", link), device(expr.MetaKeyOIFNAME, expr.CmpOpEq, link)}
-}
-
-func notTo(link string) clause {
-	return clause{fmt.Sprintf("oifname != %q", link), device(expr.MetaKeyOIFNAME, expr.CmpOpNeq, link)}
 }
 
 // ipv4 precedes clauses that read the IPv4 header; nft does not show it.
 func ipv4() clause {
 	return clause{"", []expr.Any{meta(expr.MetaKeyNFPROTO, reg), is(expr.CmpOpEq, unix.NFPROTO_IPV4)}}
+}
+
+// etherIPv4 is ipv4 for tables of family netdev.
+func etherIPv4() clause { return clause{"", protocol("ip").exprs} }
+
+func etherType(name string) []byte {
+	kind := map[string]uint16{"ip": unix.ETH_P_IP, "ip6": unix.ETH_P_IPV6, "arp": unix.ETH_P_ARP}[name]
+	return binaryutil.BigEndian.PutUint16(kind)
+}
+
+func protocol(name string) clause {
+	return clause{"meta protocol " + name, []expr.Any{meta(expr.MetaKeyPROTOCOL, reg), is(expr.CmpOpEq, etherType(name)...)}}
+}
+
+func notProtocol(name string) clause {
+	return clause{"meta protocol != " + name, []expr.Any{meta(expr.MetaKeyPROTOCOL, reg), is(expr.CmpOpNeq, etherType(name)...)}}
 }
 
 func notIPv4() clause {

@@ -32,7 +32,7 @@ func crashes() map[string]func(*Host, *Network) error {
 		n.Host, n.Guest = p.host, p.guest
 		return err
 	}
-	hostTable := func(h *Host, n *Network) error {
+	standing := func(h *Host, n *Network) error {
 		return applyTable(hostRules(h.table(n.Name), n.Link, pair{n.Host, n.Guest}, n.Flows))
 	}
 	complete := func(h *Host, n *Network) error {
@@ -56,13 +56,13 @@ func crashes() map[string]func(*Host, *Network) error {
 		"namespace":             namespace,
 		"link without address":  all(namespace, bareLink),
 		"link down":             all(namespace, addressed),
-		"host's table only":     all(namespace, addressed, hostTable, func(h *Host, n *Network) error { return h.disconnect(n.Name) }),
-		"link and host's table": all(namespace, addressed, hostTable),
+		"host's table only":     all(namespace, addressed, standing, func(h *Host, n *Network) error { return h.disconnect(n.Name) }),
+		"link and host's table": all(namespace, addressed, standing),
 		"links down again":      all(complete, func(_ *Host, n *Network) error { return linkDown(n.Link) }),
 		"table inside gone": all(complete, func(_ *Host, n *Network) error {
-			return Do(n.Path, func() error { return removeTable(guestTable) })
+			return Do(n.Path, func() error { return removeTable(guestTable()) })
 		}),
-		"host's table gone": all(complete, func(h *Host, n *Network) error { return removeTable(h.table(n.Name)) }),
+		"host's table gone": all(complete, func(h *Host, n *Network) error { return removeTable(hostTable(h.table(n.Name))) }),
 		"link gone":         all(complete, func(h *Host, n *Network) error { return h.disconnect(n.Name) }),
 		"namespace gone":    all(complete, func(_ *Host, n *Network) error { return removeFile(n.Path) }),
 		"another namespace in its place": all(complete, func(h *Host, n *Network) error {
@@ -135,14 +135,13 @@ func TestTamperedTableIsMended(t *testing.T) {
 	refused(t, n.Path, "tcp4", "192.0.2.1:443")
 	refused(t, "", "tcp4", netip.AddrPortFrom(n.Guest, 8081).String())
 	before := packets(t, h, "pulse")
-	open := func(table, chain string) error {
+	open := func(tab *nftables.Table, chain string) error {
 		return withNFT(func(c *nftables.Conn) error {
-			tab := nftTable(table)
 			c.InsertRule(&nftables.Rule{Table: tab, Chain: &nftables.Chain{Name: chain, Table: tab}, Exprs: accept().exprs})
 			return c.Flush()
 		})
 	}
-	err := errors.Join(open(h.table("pulse"), "output"), Do(n.Path, func() error { return open(guestTable, "input") }))
+	err := errors.Join(open(hostTable(h.table("pulse")), "to_guest"), Do(n.Path, func() error { return open(guestTable(), "input") }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,8 @@ func (h *Host) Drops(ctx context.Context, name app.Name) ([]Drops, error) {
 	}
 	sum := make(map[string]Drops)
 	err := errors.Join(
-		addDrops(sum, h.table(name)),
-		Do(h.path(name), func() error { return addDrops(sum, guestTable) }),
+		addDrops(sum, hostTable(h.table(name))),
+		Do(h.path(name), func() error { return addDrops(sum, guestTable()) }),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("read drops of %s: %w", name, err)
@@ -56,9 +56,9 @@ func (h *Host) Drops(ctx context.Context, name app.Name) ([]Drops, error) {
 	return all, nil
 }
 
-func addDrops(sum map[string]Drops, table string) error {
+func addDrops(sum map[string]Drops, table *nftables.Table) error {
 	return withNFT(func(c *nftables.Conn) error {
-		counters, err := readCounters(c, nftTable(table))
+		counters, err := readCounters(c, table)
 		for rule, n := range counters {
 			have := sum[rule]
 			sum[rule] = Drops{rule, have.Packets + n.Packets, have.Bytes + n.Bytes}
@@ -90,12 +90,12 @@ func (h *Host) Tried(ctx context.Context, name app.Name) ([]Tried, error) {
 
 func readTried() (all []Tried, err error) {
 	err = withNFT(func(c *nftables.Conn) error {
-		t, err := c.ListTableOfFamily(guestTable, nftables.TableFamilyINet)
+		t, err := c.ListTableOfFamily(insideTable, nftables.TableFamilyINet)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read table %s: %w", guestTable, err)
+			return fmt.Errorf("read table %s: %w", insideTable, err)
 		}
 		elems, err := c.GetSetElements(&nftables.Set{Table: t, Name: setTried})
 		for _, e := range elems {

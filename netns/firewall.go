@@ -10,6 +10,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 )
 
 // Bounds of a tried set: the guest fills it, the kernel's memory holds it.
@@ -33,8 +34,16 @@ func roomy[C interface{ SetReadBuffer(bytes int) error }](c C) error {
 	return c.SetReadBuffer(4 << 20)
 }
 
-func nftTable(name string) *nftables.Table {
-	return &nftables.Table{Name: name, Family: nftables.TableFamilyINet}
+// hostTable is a guest's table on the host. Its family is netdev: the chains
+// hang on the guest's link, so they see all of its packets, and packets of
+// other links never meet them, however many guests there are.
+func hostTable(name string) *nftables.Table {
+	return &nftables.Table{Name: name, Family: nftables.TableFamilyNetdev}
+}
+
+// guestTable is the table inside each namespace.
+func guestTable() *nftables.Table {
+	return &nftables.Table{Name: insideTable, Family: nftables.TableFamilyINet}
 }
 
 // withNFT runs fn on a connection to nftables in the thread's namespace.
@@ -51,7 +60,7 @@ func withNFT(fn func(*nftables.Conn) error) error {
 // left alone.
 func applyTable(want table) error {
 	return withNFT(func(c *nftables.Conn) error {
-		have, err := readTable(c, want.name, want.chains)
+		have, err := readTable(c, want.nft, want.chains)
 		if err != nil {
 			return err
 		}
@@ -68,21 +77,29 @@ func applyTable(want table) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("write table %s: %w", want.name, err)
+			return fmt.Errorf("write table %s: %w", want.nft.Name, explain(err))
 		}
 		return verify(c, want, goal)
 	})
 }
 
+// explain says what the kernel lacks when it does not know a hook.
+func explain(err error) error {
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w (the firewall needs Linux 5.16 with NF_TABLES_NETDEV, NETFILTER_EGRESS, NFT_FIB_NETDEV and NFT_REJECT_INET)", err)
+	}
+	return err
+}
+
 // verify reads back what a transaction did: nftables through netlink has been
 // seen to report success early.
 func verify(c *nftables.Conn, want table, goal string) error {
-	have, err := readTable(c, want.name, want.chains)
+	have, err := readTable(c, want.nft, want.chains)
 	if err != nil {
 		return err
 	}
 	if have.print != goal || !slices.Equal(have.ports, elements(want.flows)) {
-		return fmt.Errorf("verify table %s: it is not what was written, look for another program that edits it", want.name)
+		return fmt.Errorf("verify table %s: it is not what was written, look for another program that edits it", want.nft.Name)
 	}
 	return nil
 }
@@ -90,7 +107,7 @@ func verify(c *nftables.Conn, want table, goal string) error {
 // replaceTable deletes the table and makes it anew in one transaction, so
 // that no packet meets a half-built one. Counters go on from where they were.
 func replaceTable(c *nftables.Conn, want table, have found) error {
-	t := nftTable(want.name)
+	t := want.nft
 	if have.print != "" {
 		c.DelTable(t)
 	}
@@ -119,7 +136,7 @@ func replaceTable(c *nftables.Conn, want table, have found) error {
 
 // replacePorts changes the declared ports alone, in one transaction.
 func replacePorts(c *nftables.Conn, want table, have []element) error {
-	s := flowSet(nftTable(want.name))
+	s := flowSet(want.nft)
 	if len(have) > 0 {
 		if err := c.SetDeleteElements(s, setElements(have)); err != nil {
 			return err
@@ -135,7 +152,7 @@ func addPorts(c *nftables.Conn, want table, ports []element) error {
 	if len(ports) == 0 {
 		return nil
 	}
-	return c.SetAddElements(flowSet(nftTable(want.name)), setElements(ports))
+	return c.SetAddElements(flowSet(want.nft), setElements(ports))
 }
 
 func setElements(ports []element) []nftables.SetElement {
@@ -169,7 +186,7 @@ func (t table) sets(in *nftables.Table) []*nftables.Set {
 func (c chain) nft(t *nftables.Table) *nftables.Chain {
 	return &nftables.Chain{
 		Name: c.name, Table: t, Type: nftables.ChainTypeFilter,
-		Hooknum: c.hook, Priority: &c.priority, Policy: &c.policy,
+		Hooknum: c.hook, Priority: &c.priority, Policy: &c.policy, Device: c.device,
 	}
 }
 
@@ -182,11 +199,15 @@ func (r rule) exprs() []expr.Any {
 }
 
 // removeTable deletes a table in the thread's network namespace.
-func removeTable(name string) error {
+func removeTable(t *nftables.Table) error {
 	return withNFT(func(c *nftables.Conn) error {
-		c.DelTable(nftTable(name))
+		// Looking first is a hundred times faster than a deletion that fails.
+		if _, err := c.ListTableOfFamily(t.Name, t.Family); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		c.DelTable(t)
 		if err := c.Flush(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("delete table %s: %w", name, err)
+			return fmt.Errorf("delete table %s: %w", t.Name, err)
 		}
 		return nil
 	})

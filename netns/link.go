@@ -46,11 +46,11 @@ func (h *Host) seal(name app.Name) error {
 	if err := h.disconnect(name); err != nil {
 		return err
 	}
-	if err := removeTable(h.table(name)); err != nil {
+	if err := removeTable(hostTable(h.table(name))); err != nil {
 		return err
 	}
 	return Do(h.path(name), func() error {
-		if err := removeTable(guestTable); err != nil {
+		if err := removeTable(guestTable()); err != nil {
 			return err
 		}
 		return raiseLoopback()
@@ -79,7 +79,9 @@ func (h *Host) ensurePair(ctx context.Context, n *Network) (pair, error) {
 	if err != nil || ok {
 		return p, err
 	}
-	if err := h.disconnect(n.Name); err != nil {
+	// The table goes with the link that its chains hang on: a table that
+	// stands hangs on the link that stands.
+	if err := errors.Join(h.disconnect(n.Name), removeTable(hostTable(h.table(n.Name)))); err != nil {
 		return pair{}, err
 	}
 	h.alloc.Lock()

@@ -95,7 +95,7 @@ func (h *Host) listTables(at func(app.Name) *Network) error {
 			continue
 		}
 		n := at(name)
-		if n.Flows, err = readFlows(t); err != nil {
+		if n.Flows, err = readFlows(hostTable(t)); err != nil {
 			return err
 		}
 	}

@@ -14,7 +14,7 @@ import (
 
 const (
 	guestLink   = "eth0"         // the guest's end of the pair, seen from inside
-	guestTable  = "beamsandbox"  // the table inside every namespace
+	insideTable = "beamsandbox"  // the table inside every namespace
 	tablePrefix = "beamsandbox_" // the tables on the host
 	aliasWord   = "beamsandbox"  // first word of the alias of every host end
 )

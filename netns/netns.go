@@ -151,7 +151,7 @@ func (h *Host) Remove(ctx context.Context, name app.Name) error {
 	// The link first: from here on nothing passes, whatever else fails.
 	err = errors.Join(h.disconnect(name), removeFile(h.path(name)))
 	if err == nil {
-		err = removeTable(h.table(name))
+		err = removeTable(hostTable(h.table(name)))
 	}
 	if err != nil {
 		return fmt.Errorf("remove network of %s: %w", name, err)

@@ -106,13 +106,13 @@ func snapshot(t *testing.T, h *Host, name app.Name) string {
 		t.Fatal(err)
 	}
 	fmt.Fprintln(&b, l.Attrs().Index, l.Attrs().Flags, l.Attrs().Alias)
-	ids, err := handles(h.table(name))
+	ids, err := handles(hostTable(h.table(name)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	fmt.Fprintln(&b, ids)
 	err = Do(h.path(name), func() error {
-		ids, err := handles(guestTable)
+		ids, err := handles(guestTable())
 		fmt.Fprintln(&b, ids)
 		return err
 	})
@@ -128,10 +128,10 @@ func snapshot(t *testing.T, h *Host, name app.Name) string {
 }
 
 // handles are the numbers of a table's rules, which a rewrite changes.
-func handles(table string) (ids []uint64, err error) {
+func handles(table *nftables.Table) (ids []uint64, err error) {
 	err = withNFT(func(c *nftables.Conn) error {
-		for _, name := range []string{"prerouting", "input", "output", "forward"} {
-			rules, err := c.GetRules(nftTable(table), &nftables.Chain{Name: name})
+		for _, name := range []string{"from_guest", "to_guest", "input", "output"} {
+			rules, err := c.GetRules(table, &nftables.Chain{Name: name})
 			if err != nil {
 				continue // not every table has every chain
 			}

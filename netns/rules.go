@@ -11,20 +11,22 @@ import (
 )
 
 // What the counters are called. Those of the guest's own table say what was
-// tried from inside; those of the host's table stay at zero unless a guest
-// got past its own table (a raw socket, a hole in the kernel).
+// tried from inside; of the host's table, those for packets from the guest
+// stay at zero unless a guest got past its own table (a raw socket, a hole in
+// the kernel).
 const (
 	countTCP      = "egress-tcp"       // inside: the guest opened a TCP connection
 	countUDP      = "egress-udp"       // inside: the guest sent a datagram (DNS, mostly)
 	countICMP     = "egress-icmp"      // inside: the guest pinged
 	countOther    = "egress-other"     // inside: the guest sent anything else
-	countIngress  = "ingress"          // inside: the host tried a port that is not declared, and the host's own table let it
+	countIngress  = "ingress"          // inside: to a port that is not declared, past the host's table
 	countToHost   = "guest-to-host"    // host: from the guest to an address of the machine
 	countForward  = "guest-forward"    // host: from the guest to anywhere else
 	countSpoofed  = "spoofed"          // host: from the guest under another's address
 	countToGuest  = "to-guest"         // host: from this machine to a port that is not declared
-	countNeighbor = "forward-to-guest" // host: from elsewhere to the guest
-	countIPv6     = "ipv6"             // both: IPv6, once somebody turned it on again: it is off on the link
+	countNeighbor = "forward-to-guest" // host: to the guest from an address that is not its host's
+	countIPv6     = "ipv6"             // both: IPv6, which no guest has
+	countAlien    = "not-ip"           // host: neither IP nor ARP
 )
 
 // The sets of a table.
@@ -33,9 +35,9 @@ const (
 	setTried = "tried" // inside: where the guest wanted to go
 )
 
-// A table is one nftables table of family inet, as it should be.
+// A table is one nftables table as it should be.
 type table struct {
-	name     string
+	nft      *nftables.Table
 	flows    []policy.Flow
 	tried    bool
 	counters []string
@@ -47,8 +49,9 @@ type chain struct {
 	name     string
 	hook     *nftables.ChainHook
 	hookName string
-	priority nftables.ChainPriority
+	device   string // host only: the link it hangs on
 	policy   nftables.ChainPolicy
+	priority nftables.ChainPriority
 	rules    []rule
 }
 
@@ -65,40 +68,37 @@ func (r rule) String() string {
 	return strings.Join(texts, " ")
 }
 
-// hostRules is the host's side of the walls around the guest behind link.
-// Prerouting judges what comes from the guest before the kernel decides where
-// it goes, so that nothing is dropped uncounted; output and forward judge what
-// goes to it. Chains accept by default, because every packet of the machine
-// passes them: the first rule of each lets other links' packets go on.
+// hostRules is the host's side of the walls around the guest behind link, on
+// the link itself: before the kernel decides where a packet of the guest
+// goes, and after everything else for a packet to it.
 //
 // Neither side tracks connections. Without a SYN of its own a guest cannot
 // open one, and tracking would start for all traffic of the machine, with a
 // table that a guest or a busy service could fill.
 func hostRules(name, link string, p pair, flows []policy.Flow) table {
 	return table{
-		name:  name,
+		nft:   hostTable(name),
 		flows: flows,
 		counters: []string{
-			countToHost, countForward, countSpoofed, countToGuest, countNeighbor, countIPv6,
+			countToHost, countForward, countSpoofed, countToGuest, countNeighbor, countIPv6, countAlien,
 		},
 		chains: []chain{
-			{"prerouting", nftables.ChainHookPrerouting, "prerouting", -300, nftables.ChainPolicyAccept, []rule{
-				{notFrom(link), accept()},
-				{notIPv4(), count(countIPv6), drop()},
-				{ipv4(), notSource(p.guest), count(countSpoofed), drop()},
-				{ipv4(), destination(p.host), portIn(sourcePort, setFlows), answer(), accept()},
+			{"from_guest", nftables.ChainHookIngress, "ingress", link, nftables.ChainPolicyDrop, 0, []rule{
+				{protocol("arp"), accept()},
+				{protocol("ip6"), count(countIPv6), drop()},
+				{notProtocol("ip"), count(countAlien), drop()},
+				{etherIPv4(), notSource(p.guest), count(countSpoofed), drop()},
+				{etherIPv4(), destination(p.host), portIn(sourcePort, setFlows), answer(), accept()},
 				{toLocal(), count(countToHost), drop()},
 				{count(countForward), drop()},
 			}},
-			{"output", nftables.ChainHookOutput, "output", 0, nftables.ChainPolicyAccept, []rule{
-				{notTo(link), accept()},
-				{notIPv4(), count(countIPv6), drop()},
-				{ipv4(), source(p.host), destination(p.guest), portIn(destPort, setFlows), accept()},
+			{"to_guest", nftables.ChainHookEgress, "egress", link, nftables.ChainPolicyDrop, 0, []rule{
+				{protocol("arp"), accept()},
+				{protocol("ip6"), count(countIPv6), drop()},
+				{notProtocol("ip"), count(countAlien), drop()},
+				{etherIPv4(), notSource(p.host), count(countNeighbor), drop()},
+				{etherIPv4(), destination(p.guest), portIn(destPort, setFlows), accept()},
 				{count(countToGuest), drop()},
-			}},
-			{"forward", nftables.ChainHookForward, "forward", 0, nftables.ChainPolicyAccept, []rule{
-				{from(link), count(countForward), drop()},
-				{to(link), count(countNeighbor), drop()},
 			}},
 		},
 	}
@@ -110,20 +110,20 @@ func hostRules(name, link string, p pair, flows []policy.Flow) table {
 // and does not hang in connect for minutes.
 func guestRules(p pair, flows []policy.Flow) table {
 	return table{
-		name:  guestTable,
+		nft:   guestTable(),
 		flows: flows,
 		tried: true,
 		counters: []string{
 			countTCP, countUDP, countICMP, countOther, countIngress, countIPv6,
 		},
 		chains: []chain{
-			{"input", nftables.ChainHookInput, "input", 0, nftables.ChainPolicyDrop, []rule{
+			{"input", nftables.ChainHookInput, "input", "", nftables.ChainPolicyDrop, 0, []rule{
 				{from("lo"), accept()},
 				{notIPv4(), count(countIPv6), drop()},
 				{from(guestLink), ipv4(), source(p.host), destination(p.guest), portIn(destPort, setFlows), accept()},
 				{count(countIngress), drop()},
 			}},
-			{"output", nftables.ChainHookOutput, "output", 0, nftables.ChainPolicyDrop, []rule{
+			{"output", nftables.ChainHookOutput, "output", "", nftables.ChainPolicyDrop, 0, []rule{
 				{to("lo"), accept()},
 				{notIPv4(), count(countIPv6), drop()},
 				{ipv4(), source(p.guest), destination(p.host), portIn(sourcePort, setFlows), answer(), accept()},
@@ -142,7 +142,8 @@ func guestRules(p pair, flows []policy.Flow) table {
 // String is the table as `nft list table` would show it.
 func (t table) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "table inet %s {\n", t.name)
+	family := map[nftables.TableFamily]string{nftables.TableFamilyINet: "inet", nftables.TableFamilyNetdev: "netdev"}[t.nft.Family]
+	fmt.Fprintf(&b, "table %s %s {\n", family, t.nft.Name)
 	fmt.Fprintf(&b, "\tset %s {\n\t\ttype inet_service\n", setFlows)
 	for _, e := range elements(t.flows) {
 		fmt.Fprintf(&b, "\t\telement %d comment %q\n", e.port, e.comment)
@@ -157,7 +158,11 @@ func (t table) String() string {
 	}
 	for _, c := range t.chains {
 		verdict := map[nftables.ChainPolicy]string{nftables.ChainPolicyDrop: "drop", nftables.ChainPolicyAccept: "accept"}[c.policy]
-		fmt.Fprintf(&b, "\tchain %s {\n\t\ttype filter hook %s priority %d; policy %s;\n", c.name, c.hookName, c.priority, verdict)
+		hook := c.hookName
+		if c.device != "" {
+			hook += fmt.Sprintf(" device %q", c.device)
+		}
+		fmt.Fprintf(&b, "\tchain %s {\n\t\ttype filter hook %s priority %d; policy %s;\n", c.name, hook, c.priority, verdict)
 		for _, r := range c.rules {
 			fmt.Fprintf(&b, "\t\t%s\n", r)
 		}

@@ -65,18 +65,18 @@ func TestRulesCount(t *testing.T) {
 					used[name] = true
 				}
 				if drops := strings.HasSuffix(text, " drop") || strings.Contains(text, " reject"); drops != counted {
-					t.Errorf("table %s, chain %s: rule %q: drops %t, counts %t", tab.name, c.name, text, drops, counted)
+					t.Errorf("table %s, chain %s: rule %q: drops %t, counts %t", tab.nft.Name, c.name, text, drops, counted)
 				}
 			}
 		}
 		for _, name := range tab.counters {
 			if !used[name] {
-				t.Errorf("table %s: counter %s counts nothing", tab.name, name)
+				t.Errorf("table %s: counter %s counts nothing", tab.nft.Name, name)
 			}
 			delete(used, name)
 		}
 		if len(used) > 0 {
-			t.Errorf("table %s: counters used but not made: %v", tab.name, used)
+			t.Errorf("table %s: counters used but not made: %v", tab.nft.Name, used)
 		}
 	}
 }
@@ -99,7 +99,6 @@ func TestPrintTellsTablesApart(t *testing.T) {
 	shorter := hostRules("beamsandbox_a", "bsx", testPair, nil)
 	shorter.chains[0].rules = shorter.chains[0].rules[1:]
 	for name, changed := range map[string]table{
-		"link":      hostRules("beamsandbox_a", "bsy", testPair, nil),
 		"addresses": hostRules("beamsandbox_a", "bsx", other, nil),
 		"rule":      shorter,
 		"side":      guestRules(testPair, nil),

@@ -23,13 +23,13 @@ type found struct {
 }
 
 // readTable reads what is there of a table that should have these chains.
-func readTable(c *nftables.Conn, name string, chains []chain) (found, error) {
-	t, err := c.ListTableOfFamily(name, nftables.TableFamilyINet)
+func readTable(c *nftables.Conn, want *nftables.Table, chains []chain) (found, error) {
+	t, err := c.ListTableOfFamily(want.Name, want.Family)
 	if errors.Is(err, fs.ErrNotExist) {
 		return found{}, nil
 	}
 	if err != nil {
-		return found{}, fmt.Errorf("read table %s: %w", name, err)
+		return found{}, fmt.Errorf("read table %s: %w", want.Name, err)
 	}
 	var f found
 	if f.counters, err = readCounters(c, t); err != nil {
@@ -37,7 +37,7 @@ func readTable(c *nftables.Conn, name string, chains []chain) (found, error) {
 	}
 	sets, err := c.GetSets(t)
 	if err != nil {
-		return found{}, fmt.Errorf("read sets of table %s: %w", name, err)
+		return found{}, fmt.Errorf("read sets of table %s: %w", want.Name, err)
 	}
 	var b strings.Builder
 	printHead(&b, f.counters, sets)
@@ -160,9 +160,9 @@ func readPorts(c *nftables.Conn, t *nftables.Table) ([]element, error) {
 }
 
 // readFlows returns the declared flows of a table on the host.
-func readFlows(name string) (flows []policy.Flow, err error) {
+func readFlows(t *nftables.Table) (flows []policy.Flow, err error) {
 	err = withNFT(func(c *nftables.Conn) error {
-		f, err := readTable(c, name, nil)
+		f, err := readTable(c, t, nil)
 		for _, p := range f.ports {
 			flows = append(flows, p.flows()...)
 		}
@@ -171,10 +171,10 @@ func readFlows(name string) (flows []policy.Flow, err error) {
 	return flows, err
 }
 
-// hostTables names all inet tables of the thread's network namespace.
+// hostTables names all netdev tables of the thread's network namespace.
 func hostTables() (names []string, err error) {
 	err = withNFT(func(c *nftables.Conn) error {
-		tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+		tables, err := c.ListTablesOfFamily(nftables.TableFamilyNetdev)
 		if err != nil {
 			return fmt.Errorf("list tables: %w", err)
 		}
