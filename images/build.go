@@ -16,6 +16,7 @@ import (
 
 	core "github.com/containerd/containerd/v2/core/images"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"beamsandbox/reconcile/app"
 )
@@ -302,7 +303,7 @@ func (s *Store) image(ctx context.Context, b build) (Image, error) {
 		labelApp: name, labelBuild: b.digest, labelRevision: b.revision, labelSource: short(address(b.recipe)),
 		labelRecipe: b.recipe.digest(),
 	}
-	if _, err := s.depot.write(ctx, ref, layers, config, labels); err != nil {
+	if _, err := s.depot.write(ctx, ref, unpacked{layers, config, types.OCILayer}, labels); err != nil {
 		return Image{}, fmt.Errorf("store the image of %s: %w", name, err)
 	}
 	i, ok, err := s.depot.find(ctx, labels)

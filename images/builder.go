@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // A builder is the image that builds run in, made from the machine's own
@@ -54,8 +55,9 @@ func (s *Store) ensureBuilder(ctx context.Context) (builder, error) {
 		return b, nil
 	}
 	erlang, rest := split(t, clean(s.otp.root))
-	config := v1.Config{WorkingDir: "/work", Env: []string{"PATH=/usr/bin"}}
-	if _, err := s.depot.write(ctx, b.ref, []tree{erlang, rest}, config, label); err != nil {
+	// Nobody downloads a builder: compressing it would only cost time.
+	image := unpacked{trees: []tree{erlang, rest}, config: v1.Config{WorkingDir: "/work"}, media: types.OCIUncompressedLayer}
+	if _, err := s.depot.write(ctx, b.ref, image, label); err != nil {
 		return builder{}, fmt.Errorf("make the builder image: %w", err)
 	}
 	s.log.Info("made the builder image", "image", b.ref, "megabytes", t.size()>>20)

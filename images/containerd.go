@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -92,7 +93,7 @@ func (d depot) put(ctx context.Context, ref string, b bundle, labels map[string]
 			continue
 		}
 		keep := map[string]string{labelDiffID: l.diffID.String()}
-		if err := d.blob(ctx, ocispec.MediaTypeImageLayerGzip, l.blob, keep); err != nil {
+		if err := d.blob(ctx, string(l.media), l.blob, keep); err != nil {
 			return err
 		}
 	}
@@ -121,26 +122,33 @@ func (d depot) held(ctx context.Context, layers []layer) error {
 	return nil
 }
 
+// An unpacked is an image before its layers are archives.
+type unpacked struct {
+	trees  []tree
+	config v1.Config
+	media  types.MediaType // of every layer
+}
+
 // write packs trees into layers, assembles them and stores the image.
-func (d depot) write(ctx context.Context, ref string, trees []tree, config v1.Config, labels map[string]string) (bundle, error) {
-	b, err := d.tryWrite(ctx, ref, trees, config, labels, d.stored)
+func (d depot) write(ctx context.Context, ref string, image unpacked, labels map[string]string) (bundle, error) {
+	b, err := d.tryWrite(ctx, ref, image, labels, d.stored)
 	if errors.Is(err, errGone) {
 		none := func(context.Context, v1.Hash) (layer, bool) { return layer{}, false }
-		b, err = d.tryWrite(ctx, ref, trees, config, labels, none)
+		b, err = d.tryWrite(ctx, ref, image, labels, none)
 	}
 	return b, err
 }
 
-func (d depot) tryWrite(ctx context.Context, ref string, trees []tree, config v1.Config, labels map[string]string, have stored) (bundle, error) {
+func (d depot) tryWrite(ctx context.Context, ref string, image unpacked, labels map[string]string, have stored) (bundle, error) {
 	var layers []layer
-	for _, t := range trees {
-		l, err := pack(ctx, t, have)
+	for _, t := range image.trees {
+		l, err := pack(ctx, t, image.media, have)
 		if err != nil {
 			return bundle{}, fmt.Errorf("pack image %s: %w", ref, err)
 		}
 		layers = append(layers, l)
 	}
-	b, err := assemble(layers, config)
+	b, err := assemble(layers, image.config)
 	if err != nil {
 		return bundle{}, err
 	}
@@ -187,7 +195,7 @@ func describe(mediaType string, data []byte) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 }
 
-// stored finds a layer by the digest of its plain archive.
+// stored finds a compressed layer by the digest of its plain archive.
 func (d depot) stored(ctx context.Context, diffID v1.Hash) (layer, bool) {
 	var out layer
 	errFound := errors.New("found")
@@ -196,9 +204,9 @@ func (d depot) stored(ctx context.Context, diffID v1.Hash) (layer, bool) {
 		if err != nil {
 			return err
 		}
-		out = layer{diffID: diffID, digest: digest, size: i.Size}
+		out = layer{diffID: diffID, digest: digest, size: i.Size, media: types.OCILayer}
 		return errFound
-	}, fmt.Sprintf("labels.%q==%s", labelDiffID, diffID))
+	}, fmt.Sprintf("labels.%q==%s,digest!=%s", labelDiffID, diffID, diffID))
 	return out, errors.Is(err, errFound)
 }
 

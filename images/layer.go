@@ -15,18 +15,19 @@ import (
 // A layer is one archive of an image. The same tree gives the same bytes.
 type layer struct {
 	diffID v1.Hash // of the plain archive
-	digest v1.Hash // of the compressed one
-	size   int64   // compressed, bytes
-	blob   []byte  // compressed; nil when the content store has it already
+	digest v1.Hash // of the blob
+	size   int64   // of the blob, bytes
+	media  types.MediaType
+	blob   []byte // as stored; nil when the content store has it already
 }
 
 // A stored finds the compressed form of an archive that is in the content
 // store already; ok is false when it is not.
 type stored func(ctx context.Context, diffID v1.Hash) (layer, bool)
 
-// pack archives and compresses a tree; what the store has is not compressed
-// again.
-func pack(ctx context.Context, t tree, have stored) (layer, error) {
+// pack archives a tree as a layer of the media type, compressed or not; what
+// the store has is not compressed again.
+func pack(ctx context.Context, t tree, media types.MediaType, have stored) (layer, error) {
 	plain, err := t.tar()
 	if err != nil {
 		return layer{}, err
@@ -35,18 +36,20 @@ func pack(ctx context.Context, t tree, have stored) (layer, error) {
 	if err != nil {
 		return layer{}, fmt.Errorf("digest a layer: %w", err)
 	}
+	l := layer{diffID: diffID, digest: diffID, size: int64(len(plain)), media: media, blob: plain}
+	if media == types.OCIUncompressedLayer {
+		return l, nil
+	}
 	if l, ok := have(ctx, diffID); ok {
 		return l, nil
 	}
-	blob, err := compress(plain)
-	if err != nil {
+	if l.blob, err = compress(plain); err != nil {
 		return layer{}, err
 	}
-	digest, size, err := v1.SHA256(bytes.NewReader(blob))
-	if err != nil {
+	if l.digest, l.size, err = v1.SHA256(bytes.NewReader(l.blob)); err != nil {
 		return layer{}, fmt.Errorf("digest a layer: %w", err)
 	}
-	return layer{diffID: diffID, digest: digest, size: size, blob: blob}, nil
+	return l, nil
 }
 
 // compress leaves gzip's header without name and time.
@@ -77,7 +80,7 @@ func assemble(layers []layer, config v1.Config) (bundle, error) {
 	manifest := v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1}
 	for _, l := range layers {
 		file.RootFS.DiffIDs = append(file.RootFS.DiffIDs, l.diffID)
-		manifest.Layers = append(manifest.Layers, v1.Descriptor{MediaType: types.OCILayer, Size: l.size, Digest: l.digest})
+		manifest.Layers = append(manifest.Layers, v1.Descriptor{MediaType: l.media, Size: l.size, Digest: l.digest})
 	}
 	b := bundle{layers: layers}
 	var err error

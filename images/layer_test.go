@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 func nothingStored(context.Context, v1.Hash) (layer, bool) { return layer{}, false }
@@ -34,7 +35,7 @@ func TestLayersAreReproducible(t *testing.T) {
 		if err := tr.addFile("app/"+strings.Repeat("long/", 30)+"f", file); err != nil {
 			t.Fatal(err)
 		}
-		l, err := pack(t.Context(), tr, nothingStored)
+		l, err := pack(t.Context(), tr, types.OCILayer, nothingStored)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +55,7 @@ func TestLayerHeaders(t *testing.T) {
 	tr.addData("b/x", 0o4777, []byte("1"))
 	tr.addData("a", 0o600, nil)
 	tr.addLink("l", "b/x")
-	l, err := pack(t.Context(), tr, nothingStored)
+	l, err := pack(t.Context(), tr, types.OCILayer, nothingStored)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func TestPackTakesWhatIsStored(t *testing.T) {
 	tr := tree{}
 	tr.addData("a", 0o644, []byte("x"))
 	want := layer{size: 7}
-	got, err := pack(t.Context(), tr, func(context.Context, v1.Hash) (layer, bool) { return want, true })
+	got, err := pack(t.Context(), tr, types.OCILayer, func(context.Context, v1.Hash) (layer, bool) { return want, true })
 	if err != nil || got.size != want.size || got.blob != nil {
 		t.Errorf("pack = %+v, %v; want the stored layer", got, err)
 	}
