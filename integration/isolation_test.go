@@ -42,8 +42,9 @@ func TestFromInsideNothingAnswers(t *testing.T) {
 		}
 	}
 	sendUDP(t, g, "192.0.2.1", 53)
-	if got, want := loopbackListeners(t, w.daemon.App(t.Context(), "pulse").Pid), 2; len(got) != want {
-		t.Errorf("%d sockets listen on the guest's loopback beside its own: %v, want the port mapper view and the host's stand-in", len(got), got)
+	got := loopbackListeners(t, w.daemon.App(t.Context(), "pulse").Pid)
+	if want := []string{"127.0.0.1:4369", "127.0.0.1:9100"}; !slices.Equal(got, want) {
+		t.Errorf("sockets on the guest's loopback: %v, want the port mapper view and the host's stand-in: %v", got, want)
 	}
 	must(t, w.daemon.Await(within(t, 15*time.Second), "the drops are counted", func(h status.Host) bool {
 		return total(appOf(h, "pulse").Drops) > total(before)
@@ -94,28 +95,26 @@ func parsed(t *testing.T, g *control.Node, text string) term.Term {
 	return exprs[1]
 }
 
-// loopbackListeners reads the namespace's listening sockets that belong to
-// nobody inside: those of the gateway.
+// loopbackListeners reads which sockets listen on the loopback of a process's
+// namespace alone, in order. pulse itself listens on every address.
 func loopbackListeners(t *testing.T, pid uint32) []string {
 	t.Helper()
-	own := []uint64{9100, 18085}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/tcp", pid))
+	must(t, err)
 	var out []string
-	for _, file := range []string{"tcp", "tcp6"} {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, file))
+	for _, l := range strings.Split(string(b), "\n")[1:] {
+		f := strings.Fields(l)
+		if len(f) < 4 || f[3] != "0A" { // TCP_LISTEN, proc(5)
+			continue
+		}
+		addr, hex, _ := strings.Cut(f[1], ":")
+		port, err := strconv.ParseUint(hex, 16, 16)
 		must(t, err)
-		for _, l := range strings.Split(string(b), "\n")[1:] {
-			f := strings.Fields(l)
-			if len(f) < 4 || f[3] != "0A" { // TCP_LISTEN, proc(5)
-				continue
-			}
-			_, hex, _ := strings.Cut(f[1], ":")
-			port, err := strconv.ParseUint(hex, 16, 16)
-			must(t, err)
-			if !slices.Contains(own, port) {
-				out = append(out, f[1])
-			}
+		if addr == "0100007F" {
+			out = append(out, fmt.Sprintf("127.0.0.1:%d", port))
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 

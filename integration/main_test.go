@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"beamsandbox/distribution/control"
 	"beamsandbox/distribution/term"
 	"beamsandbox/integration/stage"
@@ -40,6 +42,11 @@ func TestMain(m *testing.M) {
 func runAll(m *testing.M) (code int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
+	unlock, err := takeTurn()
+	if err != nil {
+		return report(err)
+	}
+	defer unlock()
 	dir, err := os.MkdirTemp("", "beamsandbox-test-")
 	if err != nil {
 		return report(err)
@@ -57,6 +64,19 @@ func runAll(m *testing.M) (code int) {
 		}
 	}
 	return code
+}
+
+// takeTurn waits for other runs on this machine: node names at the port mapper
+// and ports on loopback are the machine's.
+func takeTurn() (func(), error) {
+	f, err := os.OpenFile(filepath.Join(os.TempDir(), "beamsandbox-test.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("wait for other test runs: %w", err)
+	}
+	return func() { f.Close() }, nil
 }
 
 func report(err error) int {
@@ -127,7 +147,9 @@ func (w *world) have(t *testing.T, apps map[string]string) {
 	for n := range apps {
 		names = append(names, n)
 	}
-	must(t, w.daemon.AwaitHealthy(within(t, 3*time.Minute), names...))
+	ctx := within(t, 3*time.Minute)
+	must(t, w.daemon.AwaitHealthy(ctx, names...))
+	must(t, w.daemon.Await(ctx, "the host has settled", func(h status.Host) bool { return h.Settled }))
 }
 
 // push commits exactly these apps and waits until sandboxd has seen them.
