@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"beamsandbox/distribution/control"
 	"beamsandbox/distribution/term"
 	"beamsandbox/integration/stage"
@@ -42,7 +40,7 @@ func TestMain(m *testing.M) {
 func runAll(m *testing.M) (code int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	unlock, err := takeTurn()
+	unlock, err := stage.TakeTurn()
 	if err != nil {
 		return report(err)
 	}
@@ -64,19 +62,6 @@ func runAll(m *testing.M) (code int) {
 		}
 	}
 	return code
-}
-
-// takeTurn waits for other runs on this machine: node names at the port mapper
-// and ports on loopback are the machine's.
-func takeTurn() (func(), error) {
-	f, err := os.OpenFile(filepath.Join(os.TempDir(), "beamsandbox-test.lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		return nil, fmt.Errorf("wait for other test runs: %w", err)
-	}
-	return func() { f.Close() }, nil
 }
 
 func report(err error) int {

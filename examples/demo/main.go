@@ -47,6 +47,11 @@ type demo struct {
 
 // run plays the acts in order and ends everything, whatever happens.
 func run(ctx context.Context, bin, examples, cache string) (err error) {
+	unlock, err := stage.TakeTurn()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	dir, err := os.MkdirTemp("", "beamsandbox-demo-")
 	if err != nil {
 		return err
