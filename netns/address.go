@@ -30,7 +30,7 @@ func fromUint(n uint32) netip.Addr {
 
 func checkPool(p netip.Prefix) error {
 	if !p.IsValid() || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 31 {
-		return fmt.Errorf("check network_pool %s: want an IPv4 range between /8 and /31", p)
+		return fmt.Errorf("check pool %s: want an IPv4 range between /8 and /31", p)
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ func choose(pool netip.Prefix, seed string, used map[netip.Addr]int) (pair, erro
 			return pair{host: fromUint(n), guest: fromUint(n + 1)}, nil
 		}
 	}
-	return pair{}, fmt.Errorf("choose address: all %d pairs of network_pool %s are in use, configure a larger one", size, pool)
+	return pair{}, fmt.Errorf("choose address: all %d pairs of pool %s are in use, configure a larger one", size, pool)
 }
 
 // A route is a network the machine already reaches over a device.
@@ -74,7 +74,7 @@ func overlap(pool netip.Prefix, routes []route) error {
 		if r.ours || r.dst.Bits() < 8 || !r.dst.Overlaps(pool) {
 			continue
 		}
-		return fmt.Errorf("check network_pool %s: it overlaps the route to %s over %s, set network_pool to a range that is free on this machine", pool, r.dst, r.link)
+		return fmt.Errorf("check pool %s: it overlaps the route to %s over %s, set pool in the configuration of sandboxd to a range that is free on this machine", pool, r.dst, r.link)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func TestChooseFillsThePool(t *testing.T) {
 		used[p.host]++
 	}
 	_, err := choose(pool, "one too many", used)
-	if err == nil || !strings.Contains(err.Error(), "all 8 pairs of network_pool 10.9.8.0/28") {
+	if err == nil || !strings.Contains(err.Error(), "all 8 pairs of pool 10.9.8.0/28") {
 		t.Errorf("error %v, want one that names the pool", err)
 	}
 }
@@ -83,7 +83,7 @@ func TestOverlap(t *testing.T) {
 		if (err != nil) != test.want {
 			t.Errorf("route %s, ours %t: %v", test.dst, test.ours, err)
 		}
-		if err != nil && (!strings.Contains(err.Error(), test.dst) || !strings.Contains(err.Error(), "wg0") || !strings.Contains(err.Error(), "network_pool")) {
+		if err != nil && (!strings.Contains(err.Error(), test.dst) || !strings.Contains(err.Error(), "wg0") || !strings.Contains(err.Error(), "pool")) {
 			t.Errorf("error %q does not name the route, its device and the key to change", err)
 		}
 	}

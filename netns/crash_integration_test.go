@@ -235,7 +235,7 @@ func TestDoComesBack(t *testing.T) {
 
 func TestPoolOverlappingARoute(t *testing.T) {
 	_, err := New(Options{RunDir: t.TempDir(), Pool: netip.MustParsePrefix("127.8.0.0/16")})
-	if err == nil || !strings.Contains(err.Error(), "127.0.0.0/8") || !strings.Contains(err.Error(), "network_pool") {
+	if err == nil || !strings.Contains(err.Error(), "127.0.0.0/8") || !strings.Contains(err.Error(), "pool") {
 		t.Errorf("error %v, want one that names the route and the key", err)
 	}
 	h := newHost(t)

@@ -166,6 +166,31 @@ func TestEnsureIsIdempotent(t *testing.T) {
 
 func sameAddr(a, b netip.Addr) bool { return a == b }
 
+// TestSysctls holds what the guest's user and the host's other links rely on.
+func TestSysctls(t *testing.T) {
+	h := newHost(t)
+	n := ensure(t, h, Config{Name: "pulse", Flows: declared})
+	check := func(path, want string) {
+		got, err := os.ReadFile("/proc/sys/net/" + path)
+		if err != nil || strings.TrimSpace(string(got)) != want {
+			t.Errorf("%s is %q, %v; want %s", path, got, err, want)
+		}
+	}
+	for _, s := range linkSysctls(n.Link) {
+		check(s.path, s.value)
+	}
+	err := Do(n.Path, func() error {
+		check("ipv4/ip_unprivileged_port_start", "0")
+		check("ipv6/conf/lo/disable_ipv6", "1")
+		check("ipv6/conf/eth0/disable_ipv6", "1")
+		check("ipv4/conf/eth0/forwarding", "0")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRemoveOfNothingSucceeds(t *testing.T) {
 	h := newHost(t)
 	if err := h.Remove(t.Context(), "nobody"); err != nil {
