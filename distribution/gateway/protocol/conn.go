@@ -39,7 +39,8 @@ func Write(c *net.UnixConn, v any, files ...*os.File) error {
 		rights = syscall.UnixRights(fds...)
 	}
 	n, _, err := c.WriteMsgUnix(msg, rights, nil)
-	if err != nil {
+	// A write of nothing would still fail where the peer has answered and gone.
+	if err != nil || n == len(msg) {
 		return err
 	}
 	_, err = c.Write(msg[n:])
