@@ -10,7 +10,7 @@ import (
 // A pair is the two addresses of one /31 (RFC 3021).
 type pair struct{ host, guest netip.Addr }
 
-func (p pair) prefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, 31) }
+func slash31(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, 31) }
 
 // pairAround returns the pair whose host end is a; ok is false when a is the
 // guest's half.
@@ -47,7 +47,7 @@ func choose(pool netip.Prefix, seed string, used map[netip.Addr]int) (pair, erro
 		}
 	}
 	hash := fnv.New32a()
-	hash.Write([]byte(seed)) // never fails
+	_, _ = hash.Write([]byte(seed)) // never fails
 	base, size := toUint(pool.Masked().Addr()), uint32(1)<<(31-pool.Bits())
 	start := hash.Sum32() % size
 	for i := range size {

@@ -26,13 +26,13 @@ func inside(path string, fn func() error) (err error) {
 	if err != nil {
 		return fmt.Errorf("open own network namespace: %w", err)
 	}
-	defer home.Close() //nolint:errcheck // a read-only descriptor
+	defer home.Close()
 	there, err := os.Open(path)
 	if err != nil {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("open network namespace: %w", err)
 	}
-	defer there.Close() //nolint:errcheck // a read-only descriptor
+	defer there.Close()
 	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("enter network namespace %s: %w", path, err)

@@ -186,7 +186,7 @@ func (t table) sets(in *nftables.Table) []*nftables.Set {
 func (c chain) nft(t *nftables.Table) *nftables.Chain {
 	return &nftables.Chain{
 		Name: c.name, Table: t, Type: nftables.ChainTypeFilter,
-		Hooknum: c.hook, Priority: &c.priority, Policy: &c.policy, Device: c.device,
+		Hooknum: c.hook, Priority: nftables.ChainPriorityFilter, Policy: &c.policy, Device: c.device,
 	}
 }
 

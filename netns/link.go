@@ -160,7 +160,7 @@ func (h *Host) claim(n *Network, try int) (p pair, ok bool, err error) {
 	if err != nil {
 		return pair{}, false, err
 	}
-	if err := addAddr(l, p.prefix(p.host)); err != nil {
+	if err := addAddr(l, slash31(p.host)); err != nil {
 		return pair{}, false, err
 	}
 	used, err = usedAddrs()
@@ -174,7 +174,7 @@ func (h *Host) newVeth(n *Network) (netlink.Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace: %w", err)
 	}
-	defer ns.Close() //nolint:errcheck // a read-only descriptor
+	defer ns.Close()
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = n.Link
 	v := netlink.NewVeth(attrs)

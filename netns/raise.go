@@ -36,7 +36,7 @@ func raiseGuest(p pair) error {
 	if err != nil {
 		return fmt.Errorf("find link inside: %w", err)
 	}
-	if err := addAddr(l, p.prefix(p.guest)); err != nil {
+	if err := addAddr(l, slash31(p.guest)); err != nil {
 		return err
 	}
 	if err := raise(guestLink); err != nil {

@@ -51,7 +51,6 @@ type chain struct {
 	hookName string
 	device   string // host only: the link it hangs on
 	policy   nftables.ChainPolicy
-	priority nftables.ChainPriority
 	rules    []rule
 }
 
@@ -83,7 +82,7 @@ func hostRules(name, link string, p pair, flows []policy.Flow) table {
 			countToHost, countForward, countSpoofed, countToGuest, countNeighbor, countIPv6, countAlien,
 		},
 		chains: []chain{
-			{"from_guest", nftables.ChainHookIngress, "ingress", link, nftables.ChainPolicyDrop, 0, []rule{
+			{"from_guest", nftables.ChainHookIngress, "ingress", link, nftables.ChainPolicyDrop, []rule{
 				{protocol("arp"), accept()},
 				{protocol("ip6"), count(countIPv6), drop()},
 				{notProtocol("ip"), count(countAlien), drop()},
@@ -92,7 +91,7 @@ func hostRules(name, link string, p pair, flows []policy.Flow) table {
 				{toLocal(), count(countToHost), drop()},
 				{count(countForward), drop()},
 			}},
-			{"to_guest", nftables.ChainHookEgress, "egress", link, nftables.ChainPolicyDrop, 0, []rule{
+			{"to_guest", nftables.ChainHookEgress, "egress", link, nftables.ChainPolicyDrop, []rule{
 				{protocol("arp"), accept()},
 				{protocol("ip6"), count(countIPv6), drop()},
 				{notProtocol("ip"), count(countAlien), drop()},
@@ -117,13 +116,13 @@ func guestRules(p pair, flows []policy.Flow) table {
 			countTCP, countUDP, countICMP, countOther, countIngress, countIPv6,
 		},
 		chains: []chain{
-			{"input", nftables.ChainHookInput, "input", "", nftables.ChainPolicyDrop, 0, []rule{
+			{"input", nftables.ChainHookInput, "input", "", nftables.ChainPolicyDrop, []rule{
 				{from("lo"), accept()},
 				{notIPv4(), count(countIPv6), drop()},
 				{from(guestLink), ipv4(), source(p.host), destination(p.guest), portIn(destPort, setFlows), accept()},
 				{count(countIngress), drop()},
 			}},
-			{"output", nftables.ChainHookOutput, "output", "", nftables.ChainPolicyDrop, 0, []rule{
+			{"output", nftables.ChainHookOutput, "output", "", nftables.ChainPolicyDrop, []rule{
 				{to("lo"), accept()},
 				{notIPv4(), count(countIPv6), drop()},
 				{ipv4(), source(p.guest), destination(p.host), portIn(sourcePort, setFlows), answer(), accept()},
@@ -162,7 +161,7 @@ func (t table) String() string {
 		if c.device != "" {
 			hook += fmt.Sprintf(" device %q", c.device)
 		}
-		fmt.Fprintf(&b, "\tchain %s {\n\t\ttype filter hook %s priority %d; policy %s;\n", c.name, hook, c.priority, verdict)
+		fmt.Fprintf(&b, "\tchain %s {\n\t\ttype filter hook %s priority 0; policy %s;\n", c.name, hook, verdict)
 		for _, r := range c.rules {
 			fmt.Fprintf(&b, "\t\t%s\n", r)
 		}

@@ -111,7 +111,7 @@ func printRule(b *strings.Builder, exprs []expr.Any) error {
 func printChain(b *strings.Builder, c *nftables.Conn, t *nftables.Table, name string) error {
 	ch, err := c.ListChain(t, name)
 	if err != nil {
-		return nil //nolint:nilerr // the library hides which error; the print differs, and the table is replaced
+		return nil // the library hides which error; the print differs, and the table is replaced
 	}
 	printHook(b, ch)
 	rules, err := c.GetRules(t, ch)

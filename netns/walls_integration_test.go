@@ -46,7 +46,7 @@ func echo(t *testing.T, ln net.Listener) netip.AddrPort {
 			if err != nil {
 				return
 			}
-			io.Copy(c, c)
+			_, _ = io.Copy(c, c) // ends when either side is through
 			c.Close()
 		}
 	}()
@@ -261,7 +261,7 @@ func TestFullTriedSet(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			c.Write([]byte("x")) // refused: that is the point
+			_, _ = c.Write([]byte("x")) // refused: that is the point
 			c.Close()
 		}
 		return nil
