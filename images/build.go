@@ -213,8 +213,8 @@ func (s *Store) run(ctx context.Context, b build, guest string, p project, log *
 		Name: jobName(name, guest), Image: image.ref,
 		Args:   []string{filepath.Join(s.otp.root, "bin", "escript"), "/" + rebarPath, "as", "prod", "release", "-d", "false", "-i", "true"},
 		Env:    builderEnv(),
-		Dir:    "/work/src",
-		Mounts: []Mount{{Source: guest, Target: "/work"}},
+		Dir:    "/build/src",
+		Mounts: []Mount{{Source: guest, Target: "/build"}},
 		Memory: s.memory, Pids: builderPids, Timeout: s.timeout,
 		ProxyPort: proxyPort, Proxy: px.serve, Log: log,
 	})
@@ -236,7 +236,7 @@ func jobName(app, guest string) string {
 
 func builderEnv() []string {
 	return append([]string{
-		"PATH=/usr/bin", "HOME=/work/home", "TMPDIR=/tmp", "LANG=C.UTF-8", "TERM=dumb", "TZ=UTC", "SOURCE_DATE_EPOCH=0",
+		"PATH=/usr/bin", "HOME=/build/home", "TMPDIR=/tmp", "LANG=C.UTF-8", "TERM=dumb", "TZ=UTC", "SOURCE_DATE_EPOCH=0",
 		"REBAR_COLOR=none", fmt.Sprintf("HEX_CDN=http://127.0.0.1:%d/hex", proxyPort),
 	}, gitEnv(proxyPort)...)
 }

@@ -56,7 +56,7 @@ func (s *Store) ensureBuilder(ctx context.Context) (builder, error) {
 	}
 	erlang, rest := split(t, clean(s.otp.root))
 	// Nobody downloads a builder: compressing it would only cost time.
-	image := unpacked{trees: []tree{erlang, rest}, config: v1.Config{WorkingDir: "/work"}, media: types.OCIUncompressedLayer}
+	image := unpacked{trees: []tree{erlang, rest}, config: v1.Config{WorkingDir: "/build"}, media: types.OCIUncompressedLayer}
 	if _, err := s.depot.write(ctx, b.ref, image, label); err != nil {
 		return builder{}, fmt.Errorf("make the builder image: %w", err)
 	}
@@ -98,7 +98,7 @@ func builderTree(o otp, rebar3 string) (tree, error) {
 	t := tree{}
 	t.addMerged()
 	addEtc(t)
-	for _, dir := range []string{"work", "tmp", "proc", "dev", "run"} {
+	for _, dir := range []string{"build", "tmp", "proc", "dev", "run"} {
 		t.addDir(dir)
 	}
 	if err := t.addFolder(o.root, "lib/*/doc", "lib/*/examples", "lib/*/src", "erts-*/doc", "erts-*/man"); err != nil {

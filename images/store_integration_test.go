@@ -284,6 +284,7 @@ func TestGitDependencies(t *testing.T) {
 		"src/top.app.src": `{application, top, [{vsn, "1.0.0"}, {applications, [kernel, stdlib, dep]}]}.`,
 	})
 	i := ensure(t, s, recipe("top", address))
+	checkSize(t, g, i)
 	if got := erlang(t, g, i, `io:format("~s", [deep:say()])`); !strings.Contains(got, "DA39A3EE5E6B4B0D3255BFEF95601890AFD80709") {
 		t.Errorf("the dependency's dependency says %q", got)
 	}
