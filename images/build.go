@@ -94,7 +94,7 @@ func (s *Store) release(ctx context.Context, f fetch, b *build) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer os.RemoveAll(work) //nolint:errcheck // New clears what is left
 	rel, err := s.compile(ctx, f, *b, work)
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func (s *Store) compile(ctx context.Context, f fetch, b build, work string) (Rel
 	if err != nil {
 		return Release{}, err
 	}
-	defer log.Close()
+	defer log.Close() //nolint:errcheck // a log cut short fails no build
 	guest := filepath.Join(work, "guest")
 	if err := f.extract(ctx, b.recipe, b.revision, filepath.Join(guest, "src")); err != nil {
 		return Release{}, fmt.Errorf("fetch %s: %w", b.recipe.Name, err)
@@ -169,7 +169,7 @@ func prepare(dir string, r Recipe, log io.Writer) (project, error) {
 	if err != nil {
 		return project{}, fmt.Errorf("open the source: %w", err)
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // opened to read
 	p, err := readProject(root)
 	if err != nil {
 		return project{}, err
@@ -248,7 +248,7 @@ func (s *Store) collect(guest, to string, r Recipe, log io.Writer) (Release, err
 	if err != nil {
 		return Release{}, err
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // opened to read
 	const dir = "src/_build/prod/rel"
 	name, err := releaseName(root, dir, string(r.Name))
 	if err != nil {
@@ -258,7 +258,7 @@ func (s *Store) collect(guest, to string, r Recipe, log io.Writer) (Release, err
 	if err != nil {
 		return Release{}, err
 	}
-	defer from.Close()
+	defer from.Close() //nolint:errcheck // opened to read
 	return collect(from, to, s.otp, log)
 }
 

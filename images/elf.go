@@ -134,7 +134,7 @@ func fits(p string, want need) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // opened to read
 	return f.Class == want.class && f.Machine == want.arch
 }
 

@@ -33,7 +33,7 @@ func extract(dir string, entries iter.Seq2[entry, error]) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // opened to read
 	x := extractor{root: root}
 	for e, err := range entries {
 		if err != nil {

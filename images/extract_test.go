@@ -164,6 +164,6 @@ func mustRoot(t *testing.T, dir string) *os.Root {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { root.Close() })
+	t.Cleanup(func() { root.Close() }) //nolint:errcheck // opened to read
 	return root
 }

@@ -109,7 +109,7 @@ func (g gitSource) extract(ctx context.Context, r Recipe, revision, dir string) 
 	if err != nil {
 		return fmt.Errorf("make a folder to fetch into: %w", err)
 	}
-	defer os.RemoveAll(store)
+	defer os.RemoveAll(store) //nolint:errcheck // it goes with the work folder
 	commit, err := g.gits.commit(ctx, store, r.Source.URL, revision)
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ func (pathSource) resolve(ctx context.Context, r Recipe) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // opened to read
 	h := sha256.New()
 	for e, err := range folder(ctx, root) {
 		if err != nil {
@@ -55,7 +55,7 @@ func (p pathSource) extract(ctx context.Context, r Recipe, revision, dir string)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // opened to read
 	if err := extract(dir, folder(ctx, root)); err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (p *proxy) serve(ctx context.Context, l net.Listener) error {
 		Handler: p, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
+	stop := context.AfterFunc(ctx, func() { server.Close() }) //nolint:errcheck // Serve tells
 	defer stop()
 	if err := server.Serve(l); err != nil && ctx.Err() == nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve sources to the builder: %w", err)

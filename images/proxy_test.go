@@ -120,7 +120,9 @@ func TestProxyFollowsTheRemote(t *testing.T) {
 	if out, err := runGit(t, env, to, "clone", "-q", remote, "r"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	os.RemoveAll(filepath.Join(dir, ".git"))
+	if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {
+		t.Fatal(err)
+	}
 	_, hashes := repository(t, dir, map[string]string{"new": "1"}, map[string]string{"newer": "2"})
 	if out, err := runGit(t, env, filepath.Join(to, "r"), "fetch", "-q", "origin", "+main:refs/remotes/origin/main"); err != nil {
 		t.Fatalf("fetch a rewritten branch: %v\n%s", err, out)

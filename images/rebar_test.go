@@ -122,7 +122,7 @@ func TestBuildLogReason(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
+	t.Cleanup(func() { log.file.Close() })
 	if got := log.reason(nil); got != "it printed nothing" {
 		t.Errorf("reason of silence = %q", got)
 	}
@@ -142,7 +142,7 @@ func TestBuildLogIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
+	t.Cleanup(func() { log.file.Close() })
 	chunk := []byte(strings.Repeat("x", 1<<20))
 	for range 6 {
 		if n, err := log.Write(chunk); n != len(chunk) || err != nil {

@@ -182,7 +182,7 @@ func configText(dir, name, missing string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // opened to read
 	if data, err := readConfig(root, name+".src"); err == nil {
 		if err := root.Remove(name + ".src"); err != nil {
 			return "", err

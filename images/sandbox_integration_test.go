@@ -4,6 +4,7 @@ package images_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -39,7 +40,7 @@ func (g *guests) Run(ctx context.Context, job images.Job) (exit int, err error) 
 	if err != nil {
 		return 0, err
 	}
-	defer g.nets.Remove(context.WithoutCancel(ctx), name)
+	defer func() { err = errors.Join(err, g.nets.Remove(context.WithoutCancel(ctx), name)) }()
 	f, err := g.nets.Listen(ctx, name, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), job.ProxyPort))
 	if err != nil {
 		return 0, err
@@ -78,7 +79,11 @@ func rooms(t *testing.T) (*guests, images.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(run) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(run); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := os.Chmod(run, 0o711); err != nil {
 		t.Fatal(err)
 	}

@@ -126,7 +126,11 @@ func TestStore(t *testing.T) {
 		if err := os.Rename(moved, moved+"-gone"); err != nil {
 			t.Fatal(err)
 		}
-		defer os.Rename(moved+"-gone", moved)
+		defer func() {
+			if err := os.Rename(moved+"-gone", moved); err != nil {
+				t.Fatal(err)
+			}
+		}()
 		if again := ensure(t, s, r); !again.Cached || again.Digest != byCommit.Digest {
 			t.Errorf("a known commit was not cached: %+v", again)
 		}
