@@ -19,8 +19,8 @@ import (
 type Config struct {
 	Binary string // path of sandbox-gateway
 	RunDir string // folder of its control socket and log; made when missing
-	// UID and GID are whom the gateway runs as; 0 means the user
-	// sandbox-gateway where there is one, else 64321.
+	// UID and GID are whom the gateway runs as. UID 0 means the user
+	// sandbox-gateway where there is one, else 64321; GID 0 means UID's number.
 	UID, GID uint32
 	// Hostname is the machine's short name. The gateway stands in for guests
 	// at 127.0.0.1 and wherever that name resolves.
@@ -88,8 +88,11 @@ func (c Config) withDefaults() (Config, error) {
 	if !c.EPMD.IsValid() {
 		c.EPMD = netip.AddrPortFrom(loopback(), 4369)
 	}
-	if c.UID == 0 {
+	switch {
+	case c.UID == 0:
 		c.UID, c.GID = unprivileged()
+	case c.GID == 0:
+		c.GID = c.UID
 	}
 	if _, err := os.Stat(c.Binary); err != nil {
 		return c, fmt.Errorf("find sandbox-gateway: %w", err)

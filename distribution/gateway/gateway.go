@@ -47,8 +47,9 @@ const (
 
 // Server serves the members of one machine.
 type Server struct {
-	cfg  Config
-	feed feed
+	cfg   Config
+	feed  feed
+	large sync.Pool // of *[]byte: buffers of large frames
 
 	mu      sync.Mutex
 	members map[string]*member

@@ -5,6 +5,7 @@ package gateway
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -213,4 +214,54 @@ func TestNameComesBackWithThePortMapper(t *testing.T) {
 		info, err := epmd.Lookup(t.Context(), s.epmd, "gwname")
 		return fmt.Sprint(err == nil && info.Port == g.status().Port)
 	})
+}
+
+func TestFrozenGuestIsGoneAndOthersStay(t *testing.T) {
+	s := newStage(t)
+	s.server.cfg.Tick = 8 * time.Second
+	frozen, other := s.member("gwfrozen"), s.member("gwother")
+	frozen.args = []string{"-kernel", "net_ticktime", "8"}
+	other.args = frozen.args
+	s.onHost("net_kernel:set_net_ticktime(8)")
+	frozen.boot().join()
+	other.boot().join()
+	events, stop := s.server.feed.follow()
+	defer stop()
+	// Its kernel still takes bytes for a while, then the gateway's writes stall.
+	if err := frozen.beam.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	s.onHost("spawn(fun() -> [{sink, '" + frozen.node + "'} ! binary:copy(<<1>>, 1000000) || _ <- lists:seq(1, 30)] end), ok")
+	began := time.Now()
+	for range 20 {
+		if got := s.onHost("net_adm:ping('" + other.node + "')"); got != "pong" {
+			t.Fatalf("other guest: ping gives %s", got)
+		}
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("20 pings of the other guest took %v", took)
+	}
+	if ev := s.await(events, "down", frozen.name); ev.Detail != "guest was silent for too long" {
+		t.Errorf("event says %q", ev.Detail)
+	}
+	s.eventually("host's nodes", "["+other.node+"]", func() string { return s.onHost("nodes()") })
+}
+
+// BenchmarkRoundTrip compares rpc from the host VM to a guest with rpc to a
+// node that it reaches directly.
+func BenchmarkRoundTrip(b *testing.B) {
+	s := newStage(b)
+	g := s.member("gwbench").boot().join()
+	s.beam("gwdirect", clusterCookie, s.epmd.Port())
+	direct := "gwdirect@" + s.short
+	s.eventually("direct node", "pong", func() string { return s.onHost("net_adm:ping('" + direct + "')") })
+	for name, node := range map[string]string{"gateway": g.node, "direct": direct} {
+		b.Run(name+"/rpc", func(b *testing.B) {
+			s.onHost(fmt.Sprintf("F = fun F(0) -> ok; F(N) -> '%s' = rpc:call('%[1]s', erlang, node, []), F(N-1) end, F(%d)", node, b.N))
+		})
+		b.Run(name+"/5MB", func(b *testing.B) {
+			b.SetBytes(5_000_000)
+			s.onHost(fmt.Sprintf("B = binary:copy(<<7>>, 5000000), F = fun F(0) -> ok; F(N) -> 5000000 = rpc:call('%s', erlang, byte_size, [B]), F(N-1) end, F(%d)", node, b.N))
+		})
+	}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,9 +21,9 @@ const (
 	// stuck guest holds up nobody else, but it holds memory.
 	stallAfter = 30 * time.Second
 	// chunk is how much is written under one deadline, and keepBuffer how
-	// large a frame buffer may be to be used again, in bytes.
+	// large a frame buffer may be to stay with its link, in bytes.
 	chunk      = 256 << 10
-	keepBuffer = 1 << 20
+	keepBuffer = 64 << 10
 	// lingers is how long a link whose host leg ended may take to be noticed
 	// before a new one is refused.
 	lingers = 2 * time.Second
@@ -199,8 +200,12 @@ func (l *link) run() {
 
 // pump carries the frames of one direction.
 func (l *link) pump(dir policy.Direction, from, to *leg) error {
-	var buf []byte
+	small := make([]byte, 0, 4<<10)
 	for {
+		buf, err := l.room(from, small)
+		if err != nil {
+			return err
+		}
 		frame, err := wire.ReadFrame(from.in, buf, wire.DefaultMaxFrame)
 		if err != nil {
 			return err
@@ -210,10 +215,31 @@ func (l *link) pump(dir policy.Direction, from, to *leg) error {
 				return err
 			}
 		}
-		if buf = frame; cap(buf) > keepBuffer {
-			buf = nil
+		if cap(frame) <= keepBuffer {
+			small = frame
+		} else {
+			l.m.s.large.Put(&frame)
 		}
 	}
+}
+
+// room is a buffer for the next frame of a leg. Buffers of large frames are
+// shared by all links and given back to the system when nobody needs them; an
+// announced size gets one that is there already, never a new one.
+func (l *link) room(from *leg, small []byte) ([]byte, error) {
+	head, err := from.in.Peek(4)
+	if err != nil {
+		if len(head) > 0 && errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	if binary.BigEndian.Uint32(head) > keepBuffer {
+		if b, ok := l.m.s.large.Get().(*[]byte); ok {
+			return *b, nil
+		}
+	}
+	return small, nil
 }
 
 // tick sends ticks on both legs until the link ends.

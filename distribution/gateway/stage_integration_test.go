@@ -51,7 +51,7 @@ seen() -> gwt ! {tell, self()}, receive {seen, L} -> L after 5000 -> timeout end
 
 // stage is a host VM with a port mapper of its own, and a gateway in process.
 type stage struct {
-	t      *testing.T
+	t      testing.TB
 	short  string
 	code   string // folder with the helper's beam
 	epmd   netip.AddrPort
@@ -60,7 +60,7 @@ type stage struct {
 	host   *control.Node
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t testing.TB) *stage {
 	t.Helper()
 	name, err := os.Hostname()
 	if err != nil {
@@ -309,7 +309,7 @@ func (s *stage) eventually(what, want string, get func() string) {
 }
 
 // freeAddr is a loopback address that is free at this moment.
-func freeAddr(t *testing.T) netip.AddrPort {
+func freeAddr(t testing.TB) netip.AddrPort {
 	t.Helper()
 	ln, err := net.Listen("tcp", loopback+":0")
 	if err != nil {
@@ -327,7 +327,7 @@ func dialOnce(addr netip.AddrPort) error {
 	return err
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {
 	if w.t.Context().Err() == nil { // not after the test
