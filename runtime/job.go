@@ -73,10 +73,15 @@ func (t *Tasks) RunJob(ctx context.Context, c JobConfig) (exit int, err error) {
 		return 0, fmt.Errorf("wait for the turn of job %s: %w", c.Name, err)
 	}
 	defer unlock()
+	owners, err := t.owners(c)
+	if err != nil {
+		return 0, err
+	}
 	defer func() {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
-		if undoErr := errors.Join(t.discard(undo, jobID(c.Name)), t.trim()); undoErr != nil {
+		undoErr := errors.Join(t.discard(undo, jobID(c.Name)), giveBack(owners), t.trim())
+		if undoErr != nil {
 			err = errors.Join(err, fmt.Errorf("clean up after job %s: %w", c.Name, undoErr))
 		}
 	}()
@@ -174,6 +179,11 @@ func (t *Tasks) jobContainer(ctx context.Context, c JobConfig) (containerd.Conta
 	if err := t.state(id).fill(etcFiles(w.hostname), w.uid()); err != nil {
 		return nil, err
 	}
+	if !w.userNS {
+		if err := lend(c.Mounts, w.uid()); err != nil {
+			return nil, err
+		}
+	}
 	return t.container(ctx, containerConfig{
 		id: id, image: c.Image, walls: w,
 		labels: map[string]string{labelKind: kindJob, labelUID: strconv.FormatUint(uint64(base), 10)},
@@ -213,10 +223,7 @@ func (w walls) show(m JobMount) (specs.Mount, error) {
 		mount.Options = append(mount.Options, "ro")
 	}
 	if !w.userNS {
-		if !m.ReadOnly && st.Uid != w.uid() {
-			return specs.Mount{}, fmt.Errorf("show %s: writable folders of jobs need user namespaces: containerd 2.0 or later and kernel 6.3", m.Source)
-		}
-		return mount, nil
+		return mount, nil // lent instead, see lend
 	}
 	mount.UIDMappings = []specs.LinuxIDMapping{{ContainerID: st.Uid, HostID: w.uid(), Size: 1}}
 	mount.GIDMappings = []specs.LinuxIDMapping{{ContainerID: st.Gid, HostID: w.uid(), Size: 1}}

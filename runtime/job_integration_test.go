@@ -132,7 +132,8 @@ func TestJobsAreNoGuests(t *testing.T) {
 	if _, err := r.RunJob(ctx, c); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if n := <-seen; n != 0 {
+	close(seen)
+	if n, told := <-seen; n != 0 || !told {
 		t.Errorf("List shows %d guests while a job runs", n)
 	}
 	if err := r.SweepJobs(t.Context()); err != nil {

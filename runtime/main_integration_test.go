@@ -273,7 +273,7 @@ func newRoom(t *testing.T) *room {
 	dir := t.TempDir()
 	parent := testParent + "-" + strings.ToLower(strings.Map(plain, t.Name()))
 	r := &room{t: t, cfg: runtime.TasksConfig{
-		StateDir: dir + "/state", LogDir: dir + "/log", CgroupParent: parent, UIDBase: 3_000_000_000,
+		StateDir: dir + "/state", LogDir: dir + "/log", CgroupParent: parent, UIDBase: 1_500_000_000,
 		Log: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 	}}
 	r.Tasks = runtime.NewTasks(shared.stack, r.cfg)

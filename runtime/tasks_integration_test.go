@@ -56,8 +56,8 @@ func outside(t *testing.T, task runtime.Task) {
 			t.Errorf("the cookie is in /proc/%d/%s", task.Pid, file)
 		}
 	}
-	if m := strings.Fields(procFile(t, task.Pid, "uid_map")); len(m) != 3 || m[0] != "0" || m[1] < "3000000000" || m[2] != "65536" {
-		t.Errorf("uid_map %v, want one range from 3000000000", m)
+	if m := strings.Fields(procFile(t, task.Pid, "uid_map")); len(m) != 3 || m[0] != "0" || m[1] < "1500000000" || m[2] != "65536" {
+		t.Errorf("uid_map %v, want one range from 1500000000", m)
 	}
 	for _, ns := range []string{"pid", "ipc", "uts", "mnt", "net", "user", "cgroup"} {
 		inside, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", task.Pid, ns))
@@ -88,7 +88,7 @@ func TestSingleUser(t *testing.T) {
 	c.Privileges.UserNS = false
 	r.ensure(c)
 	text := r.waitLog("single", "looked")
-	for _, want := range []string{"Uid:\t300", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "cookie guest-cookie-0123456789 <nil>", "mount operation not permitted"} {
+	for _, want := range []string{"Uid:\t150", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "cookie guest-cookie-0123456789 <nil>", "mount operation not permitted"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

@@ -7,6 +7,10 @@ import (
 	"sync"
 )
 
+// maxUID is the last user id that every runc takes; older ones refuse those
+// that do not fit in 31 bits.
+const maxUID = 1<<31 - 1
+
 // uids hands out ranges of uidSpan user ids, one to each guest and job. A
 // range is taken while a container's label names it; between the choice and
 // the container, it is held here.
@@ -25,7 +29,7 @@ func (u *uids) take(ctx context.Context, used func(context.Context) (map[uint32]
 	if err != nil {
 		return 0, nil, err
 	}
-	for base := u.base; base <= ^uint32(0)-2*uidSpan; base += uidSpan {
+	for base := u.base; base <= maxUID-uidSpan; base += uidSpan {
 		if taken[base] || u.held[base] {
 			continue
 		}
