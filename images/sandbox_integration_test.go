@@ -101,7 +101,7 @@ func rooms(t *testing.T) (*guests, images.Config) {
 		t.Fatal(err)
 	}
 	tasks := runtime.NewTasks(s, runtime.TasksConfig{
-		StateDir: filepath.Join(run, "s"), LogDir: t.TempDir(), UIDBase: 3_200_000_000,
+		StateDir: filepath.Join(run, "s"), LogDir: t.TempDir(), UIDBase: 1_200_000_000,
 		CgroupParent: "/beamsandbox-images-test-" + filepath.Base(run),
 	})
 	t.Cleanup(func() {
