@@ -78,24 +78,31 @@ func (d *daemon) find() bool {
 	if err != nil {
 		return false
 	}
-	return d.hold(pid) == nil
+	if d.hold(pid) != nil {
+		return false
+	}
+	if !d.ours() {
+		d.release()
+		return false
+	}
+	return true
 }
 
-// hold opens pid and checks, with the process pinned, that it is ours.
+// hold pins pid, so that the number cannot come to mean another process.
 func (d *daemon) hold(pid int) error {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
 		return fmt.Errorf("open process %d: %w", pid, err)
 	}
-	f := os.NewFile(uintptr(fd), "pidfd")
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || !slices.Contains(strings.Split(string(cmdline), "\x00"), d.config) {
-		f.Close()
-		return fmt.Errorf("adopt process %d: not our containerd", pid)
-	}
 	d.release()
-	d.pid, d.pidfd = pid, f
+	d.pid, d.pidfd = pid, os.NewFile(uintptr(fd), "pidfd")
 	return nil
+}
+
+// ours reports whether the process held runs with our configuration.
+func (d *daemon) ours() bool {
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", d.pid))
+	return err == nil && slices.Contains(strings.Split(string(cmdline), "\x00"), d.config)
 }
 
 func (d *daemon) release() {
@@ -133,11 +140,23 @@ func (d *daemon) start(ctx context.Context, config string, answers func(context.
 		ended <- cmd.Wait()
 		close(reaped)
 	}()
-	if err := d.hold(cmd.Process.Pid); err != nil {
-		return fmt.Errorf("start containerd: it ended at once: see %s", d.log)
+	if err := d.started(ctx, cmd.Process.Pid, ended, answers); err != nil {
+		_ = cmd.Process.Kill() // it may have ended already
+		<-reaped
+		d.release()
+		return err
 	}
 	d.reaped = reaped
-	if err := os.WriteFile(d.pidfile(), fmt.Appendln(nil, d.pid), 0o600); err != nil {
+	return nil
+}
+
+// started writes down which process is ours and waits until it serves. Its
+// command line is not looked at: execve(2) lets us go on before it is set.
+func (d *daemon) started(ctx context.Context, pid int, ended <-chan error, answers func(context.Context) (string, error)) error {
+	if err := d.hold(pid); err != nil {
+		return fmt.Errorf("start containerd: %w: see %s", err, d.log)
+	}
+	if err := os.WriteFile(d.pidfile(), fmt.Appendln(nil, pid), 0o600); err != nil {
 		return fmt.Errorf("write containerd's pid file: %w", err)
 	}
 	return d.serving(ctx, ended, answers)
