@@ -99,12 +99,18 @@ func (p *parts) openGateway(ctx context.Context, c Config) error {
 		UID: uint32(c.GatewayUID), GID: uint32(c.GatewayUID), Hostname: c.Hostname, Log: p.log,
 	})
 	if err == nil {
-		p.opened(func() { p.gateway.Close() })
+		p.opened(func() {
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			if err := errors.Join(p.gateway.Close(), p.gateway.Quit(end)); err != nil {
+				p.log.Error("let go of the gateway", "err", err)
+			}
+		})
 	}
 	return err
 }
 
-func (p *parts) openImages(_ context.Context, c Config) error {
+func (p *parts) openImages(ctx context.Context, c Config) error {
 	bin, err := programs()
 	if err != nil {
 		return err
@@ -112,8 +118,12 @@ func (p *parts) openImages(_ context.Context, c Config) error {
 	p.images, err = images.New(images.Config{
 		Client: p.stack.Client(), Root: filepath.Join(c.Root, "images"), Erlang: c.Erlang,
 		Rebar3: rebar3(bin), Sandbox: &sandbox{tasks: p.tasks, networks: p.networks}, Log: p.log,
+		GitAuth: gitConfig(c).Auth,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return p.tasks.SweepJobs(ctx)
 }
 
 // openHost connects our hidden node to the host VM, now and whenever it is there.
@@ -150,10 +160,14 @@ func repository(c Config) (reconcile.Repo, error) {
 	if c.PlainFolder != "" {
 		return git.Dir{Path: c.PlainFolder}, nil
 	}
-	return git.Open(git.Config{
+	return git.Open(gitConfig(c))
+}
+
+func gitConfig(c Config) git.Config {
+	return git.Config{
 		URL: c.RepoURL, Branch: c.Branch, Dir: filepath.Join(c.Root, "git"),
 		SSHKey: c.SSHKey, KnownHosts: c.KnownHosts, TokenFile: c.GitTokenFile,
-	})
+	}
 }
 
 func cookies(c Config) reconcile.CookieFiles {

@@ -121,7 +121,7 @@ func (d *daemon) Status() status.Host {
 		return p.reconciler.Status()
 	}
 	h := status.Host{HostNode: d.cfg.HostNode, Repo: d.cfg.RepoURL, Branch: d.cfg.Branch, At: time.Now()}
-	h.Error = "starting"
+	h.Error = control.Starting
 	if fault := d.fault.Load(); fault != nil {
 		h.Error = *fault
 	}

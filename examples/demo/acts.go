@@ -35,7 +35,7 @@ func (d *demo) setUp(ctx context.Context) error {
 	if d.gitops, err = d.NewRepo("gitops", d.examples+"/gitops"); err != nil {
 		return err
 	}
-	err = errors.Join(d.pulse.Tag("v1.0.0"), d.gitops.Write("apps/.keep", []byte{}),
+	err = errors.Join(d.pulse.Tag("v1.0.0"),
 		d.edit("apps/pulse/app.config", "https://git.example/pulse.git", d.pulse.URL()),
 		d.edit("apps/counter/app.config", "https://git.example/counter.git", counter.URL()),
 		d.gitops.Commit("Name the real addresses"))

@@ -95,6 +95,25 @@ func (c Config) auth(e *transport.Endpoint) (transport.AuthMethod, error) {
 	return nil, nil
 }
 
+// Auth returns the credentials for the source of an app. The token goes to
+// the host of c.URL alone: an app that names another host is served without,
+// so that no app.config can send it elsewhere. An ssh key proves itself
+// without leaving, and reaches known hosts only.
+func (c Config) Auth(address string) (transport.AuthMethod, error) {
+	e, err := transport.NewEndpoint(address)
+	if err != nil {
+		return nil, fmt.Errorf("read the address of a source: %w", err)
+	}
+	own, err := transport.NewEndpoint(c.URL)
+	switch {
+	case e.Protocol == "ssh" && c.KnownHosts != "":
+		return c.sshAuth(e)
+	case err == nil && e.Protocol == "https" && e.Host == own.Host && e.Port == own.Port:
+		return c.auth(e)
+	}
+	return nil, nil
+}
+
 func (c Config) sshAuth(e *transport.Endpoint) (transport.AuthMethod, error) {
 	hosts, err := ssh.NewKnownHostsCallback(c.KnownHosts)
 	if err != nil {
