@@ -70,6 +70,9 @@ func (m *member) hostDials(ctx context.Context, conn net.Conn, p *pending) (*lin
 
 // guestDials serves a connection of the guest to the host node's stand-in.
 func (m *member) guestDials(ctx context.Context, conn net.Conn, p *pending) (*link, error) {
+	if !m.mayDial() {
+		return nil, fmt.Errorf("guest dials the host VM more than once in %v", paceEvery)
+	}
 	host, guest := m.sides()
 	from, guestID, err := greet(conn, guest)
 	if err != nil {
@@ -87,6 +90,13 @@ func (m *member) guestDials(ctx context.Context, conn net.Conn, p *pending) (*li
 		return nil, err
 	}
 	return m.newLink(hostConn, hostID, conn, guestID), nil
+}
+
+// mayDial reports whether the guest has not dialed too often.
+func (m *member) mayDial() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.dials.next(time.Now(), 0) == 0
 }
 
 // greet reads who dials and refuses every name but the pinned one.

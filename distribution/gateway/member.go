@@ -21,8 +21,16 @@ import (
 const (
 	// maxHandshakes bounds the handshakes of one member that are under way.
 	maxHandshakes = 8
-	// quietFor keeps a repeated link error from becoming an event each time.
+	// A repeated link error becomes an event again after quietFor, another one
+	// after calmFor.
 	quietFor = 5 * time.Second
+	calmFor  = 100 * time.Millisecond
+	// A guest may register and dial so often at once, then once in paceEvery;
+	// a registration beyond that waits, at most paceLimit.
+	startBurst = 5
+	dialBurst  = 60
+	paceEvery  = 2 * time.Second
+	paceLimit  = time.Minute
 )
 
 // member is one guest: its sockets, its name and at most one link.
@@ -38,14 +46,17 @@ type member struct {
 
 	mu       sync.Mutex
 	wanted   protocol.Member
+	starts   pace // of the guest's registrations
+	dials    pace // of its connections to the host
 	held     bool // the guest's BEAM holds its name at the view
 	leased   bool // and so do we at the machine's port mapper
+	told     bool // followers heard of it
 	release  context.CancelFunc
 	link     *link
 	since    time.Time // of the last change of link
 	linkErr  string    // why the last link could not be made
 	nameErr  string    // why the name cannot be held
-	told     time.Time // when linkErr was last an event
+	erred    time.Time // when linkErr was last an event
 	forwards map[uint16]*forward
 	refused  map[string]uint64
 	caller   *caller
@@ -86,6 +97,7 @@ func newMember(s *Server, spec protocol.Member, sockets map[netip.AddrPort]net.L
 		port:   outer[0].Addr().(*net.TCPAddr).AddrPort().Port(),
 		shakes: make(chan struct{}, maxHandshakes), refused: make(map[string]uint64),
 		forwards: make(map[uint16]*forward),
+		starts:   pace{every: paceEvery, burst: startBurst}, dials: pace{every: paceEvery, burst: dialBurst},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.caller = newCaller(m)
@@ -252,13 +264,14 @@ func (m *member) close() {
 func (m *member) fail(err error) {
 	text := strings.ReplaceAll(err.Error(), "\n", " ")
 	m.mu.Lock()
-	repeated := text == m.linkErr && time.Since(m.told) < quietFor
+	ago := time.Since(m.erred)
+	quiet := ago < calmFor || text == m.linkErr && ago < quietFor
 	m.linkErr = text
-	if !repeated {
-		m.told = time.Now()
+	if !quiet {
+		m.erred = time.Now()
 	}
 	m.mu.Unlock()
-	if !repeated {
+	if !quiet {
 		m.s.cfg.Log.Warn("link not made", "app", m.name, "err", text)
 		m.tell("link_error", text)
 	}

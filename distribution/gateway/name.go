@@ -32,6 +32,10 @@ func (m *member) registered(r epmd.Registration, _ uint32) {
 	m.mu.Lock()
 	m.held, m.release = true, cancel
 	stale := m.link
+	wait := m.starts.next(time.Now(), paceLimit)
+	if wait < 0 {
+		wait = paceLimit
+	}
 	m.mu.Unlock()
 	m.run("name", func() {
 		defer cancel()
@@ -39,6 +43,7 @@ func (m *member) registered(r epmd.Registration, _ uint32) {
 			stale.end("guest started anew")
 			<-stale.done
 		}
+		rest(ctx, wait)
 		m.holdName(ctx)
 	})
 }
@@ -47,14 +52,14 @@ func (m *member) registered(r epmd.Registration, _ uint32) {
 // most often by ending.
 func (m *member) unregistered(epmd.Registration) {
 	m.mu.Lock()
-	was := m.held
-	m.held = false
+	told := m.told
+	m.held, m.told = false, false
 	if m.release != nil {
 		m.release()
 	}
 	m.mu.Unlock()
 	m.caller.drop()
-	if was {
+	if told {
 		m.tell("unregistered", "")
 	}
 }
@@ -80,9 +85,10 @@ func (m *member) holdName(ctx context.Context) {
 func (m *member) hasName(ctx context.Context, lease *epmd.Lease) {
 	m.mu.Lock()
 	m.leased, m.nameErr = true, ""
-	up := m.link != nil
+	m.told = m.held
+	tell := m.held && m.link == nil
 	m.mu.Unlock()
-	if !up {
+	if tell {
 		m.tell("registered", "")
 	}
 	select {
@@ -112,6 +118,9 @@ func (m *member) lacksName(err error) {
 
 // rest waits for d or the end of ctx.
 func rest(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
