@@ -103,8 +103,7 @@ lint-fast:
 
 .PHONY: lint
 lint: lint-fast ## Format check, vet and golangci-lint
-	go run $(GOLANGCI) run ./...
-	go run $(GOLANGCI) run --build-tags integration ./...
+	go run $(GOLANGCI) run --max-same-issues 0 --max-issues-per-linter 0 --build-tags integration ./...
 
 .PHONY: fmt
 fmt: ## Format the Go code

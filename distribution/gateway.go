@@ -51,6 +51,8 @@ type Gateway struct {
 	stop   context.CancelFunc
 	done   chan struct{}
 
+	opening sync.Mutex // held while sockets are opened inside a namespace
+
 	mu      sync.Mutex
 	up      bool
 	changed chan struct{} // closed and replaced when up changes
@@ -109,6 +111,23 @@ func (g *Gateway) Close() error {
 	g.stop()
 	<-g.done
 	return nil
+}
+
+// Quit asks a gateway without members to end now, once the room is closed, and
+// waits until it has; one with members goes on.
+func (g *Gateway) Quit(ctx context.Context) error {
+	if _, err := protocol.Ask(ctx, g.socket, protocol.Request{Op: protocol.OpQuit}); err != nil {
+		return nil //nolint:nilerr // it has ended, or serves members
+	}
+	for ctx.Err() == nil {
+		c, err := net.Dial("unix", g.socket)
+		if err != nil {
+			return nil //nolint:nilerr // nobody listens any more
+		}
+		c.Close()
+		pause(ctx, 10*time.Millisecond)
+	}
+	return fmt.Errorf("end gateway: %w", ctx.Err())
 }
 
 // Up reports whether the gateway answers, and if not, why.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"net"
-	"net/netip"
 	"os"
 	"time"
 
@@ -30,7 +29,7 @@ func (g *Gateway) Ensure(ctx context.Context, m Member) (Node, error) {
 	req := protocol.Request{Op: protocol.OpSet, Name: string(m.Name), Member: travel(m)}
 	resp, err := protocol.Ask(ctx, g.socket, req)
 	if err == nil && len(resp.Need) > 0 {
-		resp, err = g.ensureWith(ctx, m, req, resp.Need)
+		resp, err = g.ensureWith(ctx, m, req)
 	}
 	switch {
 	case err != nil:
@@ -41,8 +40,15 @@ func (g *Gateway) Ensure(ctx context.Context, m Member) (Node, error) {
 	return node(*resp.Node), nil
 }
 
-// ensureWith asks again with the sockets that the gateway needs.
-func (g *Gateway) ensureWith(ctx context.Context, m Member, req protocol.Request, need []netip.AddrPort) (protocol.Response, error) {
+// ensureWith opens the sockets that the gateway needs, one caller at a time:
+// the second of two callers for one member then finds that nothing is needed.
+func (g *Gateway) ensureWith(ctx context.Context, m Member, req protocol.Request) (protocol.Response, error) {
+	g.opening.Lock()
+	defer g.opening.Unlock()
+	resp, err := protocol.Ask(ctx, g.socket, req)
+	if err != nil || len(resp.Need) == 0 {
+		return resp, err
+	}
 	var files []*os.File
 	defer func() {
 		for _, f := range files {
@@ -50,16 +56,16 @@ func (g *Gateway) ensureWith(ctx context.Context, m Member, req protocol.Request
 		}
 	}()
 	if m.Listen == nil {
-		return protocol.Response{}, fmt.Errorf("sockets %v are needed and nobody opens them", need)
+		return protocol.Response{}, fmt.Errorf("sockets %v are needed and nobody opens them", resp.Need)
 	}
-	for _, addr := range need {
+	for _, addr := range resp.Need {
 		f, err := m.Listen(ctx, addr)
 		if err != nil {
 			return protocol.Response{}, fmt.Errorf("open %s inside the namespace: %w", addr, err)
 		}
 		files = append(files, f)
 	}
-	req.Sockets = need
+	req.Sockets = resp.Need
 	return protocol.Ask(ctx, g.socket, req, files...)
 }
 

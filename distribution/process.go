@@ -139,6 +139,7 @@ func (g *Gateway) arguments() []string {
 		listen = append(listen, a.String())
 	}
 	return []string{
+		"-socket", g.socket,
 		"-epmd", g.cfg.EPMD.String(),
 		"-listen", strings.Join(listen, ","),
 		"-controller", strconv.Itoa(os.Geteuid()),

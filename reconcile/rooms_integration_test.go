@@ -52,7 +52,7 @@ func TestNodesRoom(t *testing.T) {
 	}
 	loopback := netip.MustParseAddr("127.0.0.1")
 	reconciletest.TestRoom(t, reconciletest.Subject[distribution.Member, distribution.Node]{
-		Room: gateway, Alone: true, Serial: true,
+		Room: gateway, Alone: true,
 		Config: func(n app.Name) distribution.Member {
 			return distribution.Member{
 				Name: n, Node: string(n) + "@localhost", HostNode: "conform_host@localhost",

@@ -69,6 +69,7 @@ func parse(args []string) (gateway.Config, error) {
 	epmd := flags.String("epmd", "127.0.0.1:4369", "address of the machine's port mapper")
 	listen := flags.String("listen", "127.0.0.1", "addresses where the machine's short name resolves, separated by commas")
 	controller := flags.Uint("controller", 0, "user that may use the control socket")
+	flags.String("socket", "", "where the control socket was opened: for those who read the process list")
 	idle := flags.Duration("idle", 10*time.Second, "ends after so long without members and connections")
 	tick := flags.Duration("tick", time.Minute, "net_ticktime of the nodes")
 	if err := flags.Parse(args); err != nil {
