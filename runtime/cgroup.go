@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -79,6 +80,35 @@ func (h hierarchy) cpu(group string) (time.Duration, error) {
 	}
 	ns, err := readNumber(filepath.Join(h.dir("cpuacct", group), "cpuacct.usage"))
 	return time.Duration(ns), err
+}
+
+// clear kills what still runs in group and waits until nothing does:
+// processes of a guest that containerd no longer knows.
+func (h hierarchy) clear(ctx context.Context, group string) error {
+	procs := filepath.Join(h.dir("pids", group), "cgroup.procs")
+	for {
+		raw, err := os.ReadFile(procs)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read a control group: %w", err)
+		}
+		pids := strings.Fields(string(raw))
+		if len(pids) == 0 {
+			return nil
+		}
+		for _, text := range pids {
+			if pid, err := strconv.Atoi(text); err == nil && pid > 1 {
+				_ = unix.Kill(pid, unix.SIGKILL) // it may have ended meanwhile
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait until %s is empty: %w", group, ctx.Err())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // remove takes group away from every hierarchy; one that still has children or

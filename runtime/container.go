@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	containerd "github.com/containerd/containerd/v2/client"
@@ -21,6 +22,9 @@ import (
 
 	"beamsandbox/runtime/stack"
 )
+
+// staleTask is how long containerd may take to forget a task without a shim.
+const staleTask = 5 * time.Second
 
 // containerConfig is one guest or job on its way to containerd.
 type containerConfig struct {
@@ -163,7 +167,7 @@ func inTree(dir, path string) bool {
 
 // startTask creates and starts the container's process; its pid.
 func startTask(ctx context.Context, c containerd.Container, io cio.Creator) (uint32, error) {
-	task, err := c.NewTask(ctx, io)
+	task, err := newTask(ctx, c, io)
 	if err != nil {
 		return 0, fmt.Errorf("make the task: %w", err)
 	}
@@ -171,6 +175,25 @@ func startTask(ctx context.Context, c containerd.Container, io cio.Creator) (uin
 		return 0, fmt.Errorf("start the task: %w", err)
 	}
 	return task.Pid(), nil
+}
+
+// newTask creates the task. For a moment after its shim was killed, containerd
+// still holds a guest's old task although it says that there is none.
+func newTask(ctx context.Context, c containerd.Container, io cio.Creator) (containerd.Task, error) {
+	patience := time.After(staleTask)
+	for {
+		task, err := c.NewTask(ctx, io)
+		if !errdefs.IsAlreadyExists(err) {
+			return task, err
+		}
+		select {
+		case <-patience:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // discard takes away whatever there is of a guest or job, save its log.
@@ -181,6 +204,9 @@ func (t *Tasks) discard(ctx context.Context, id string) error {
 	snapshotter := t.stack.Client().SnapshotService(t.stack.Snapshotter())
 	if err := ignoreNotFound(snapshotter.Remove(ctx, id)); err != nil {
 		return fmt.Errorf("remove the snapshot of %s: %w", id, err)
+	}
+	if err := t.cgroups.clear(ctx, t.group(id)); err != nil {
+		return fmt.Errorf("end what is left of %s: %w", id, err)
 	}
 	return errors.Join(t.state(id).remove(), t.cgroups.remove(t.group(id)))
 }

@@ -147,7 +147,7 @@ func (t *Tasks) startJob(ctx context.Context, c JobConfig, out io.Writer) (conta
 	if err != nil {
 		return nil, nil, err
 	}
-	task, err := container.NewTask(ctx, cio.NewCreator(
+	task, err := newTask(ctx, container, cio.NewCreator(
 		cio.WithStreams(nil, out, out), cio.WithFIFODir(filepath.Join(string(t.state(jobID(c.Name))), "io")),
 	))
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 )
 
 // unknownStatus stands for the exit status of a guest whose end nobody saw: a
-// container without a task, as after a reboot.
+// container without a task, as after a reboot, after the death of its shim, or
+// when it ended while containerd was down, which then clears the task away.
 const unknownStatus = 255
 
 // List reads every guest from containerd; one that ended while nobody watched

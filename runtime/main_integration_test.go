@@ -65,7 +65,7 @@ func run(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	s, err := stack.Open(context.Background(), stack.Config{Bin: bin, Root: dir + "/root", RunDir: dir + "/r"})
+	s, err := stack.Open(context.Background(), stack.Config{Bin: bin, Root: dir + "/root", RunDir: dir + "/r", Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		return 1, err
 	}

@@ -134,13 +134,10 @@ func (t *Tasks) follow(name app.Name, pid uint32) {
 	}
 	t.running.Go(func() {
 		for {
-			exit, there, err := t.await(name, pid)
-			switch {
-			case err == nil && there:
+			exit, err := t.await(name, pid)
+			if err == nil {
 				t.exits.publish(Event{Name: name, Pid: pid, Exit: exit})
 				return
-			case err == nil:
-				return // removed
 			}
 			select {
 			case <-t.ctx.Done():
@@ -151,25 +148,23 @@ func (t *Tasks) follow(name app.Name, pid uint32) {
 	})
 }
 
-// await blocks until the guest's process pid ended; there is false when it is
-// not there any more.
-func (t *Tasks) await(name app.Name, pid uint32) (exit Exit, there bool, err error) {
+// await blocks until the guest's process pid ended. One that is not there any
+// more, as after its shim was killed, ended in a way nobody saw; when it was
+// Remove that took it, publish knows.
+func (t *Tasks) await(name app.Name, pid uint32) (Exit, error) {
 	service := t.stack.Client().TaskService()
 	now, err := service.Get(t.ctx, &tasks.GetRequest{ContainerID: string(name)})
-	if err == nil && now.GetProcess().GetPid() != pid {
-		return Exit{}, false, nil
-	}
 	var end *tasks.WaitResponse
-	if err == nil {
+	if err == nil && now.GetProcess().GetPid() == pid {
 		end, err = service.Wait(t.ctx, &tasks.WaitRequest{ContainerID: string(name)})
 	}
-	if notThere(err) {
-		return Exit{}, false, nil
+	if err != nil && !notThere(err) {
+		return Exit{}, err
 	}
-	if err != nil {
-		return Exit{}, false, err
+	if end == nil {
+		return Exit{Status: unknownStatus, At: time.Now()}, nil
 	}
-	return t.exit(name, end.GetExitStatus(), end.GetExitedAt().AsTime()), true, nil
+	return t.exit(name, end.GetExitStatus(), end.GetExitedAt().AsTime()), nil
 }
 
 // grpcError turns a service's raw answer into containerd's kinds of errors.

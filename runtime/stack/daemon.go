@@ -162,25 +162,25 @@ func (d *daemon) started(ctx context.Context, pid int, ended <-chan error, answe
 	return d.serving(ctx, ended, answers)
 }
 
-// serving waits until a started containerd answers.
+// serving waits until a started containerd answers; a client that has just lost
+// the one before may need a second try.
 func (d *daemon) serving(ctx context.Context, ended <-chan error, answers func(context.Context) (string, error)) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for last := error(nil); ; {
 		select {
 		case err := <-ended:
 			return fmt.Errorf("start containerd: it ended (%v): %s: see %s", err, lastLine(d.log), d.log)
 		case <-ctx.Done():
-			return fmt.Errorf("start containerd: no answer on %s: see %s: %w", d.socket, d.log, ctx.Err())
+			return fmt.Errorf("start containerd: no answer on %s: see %s: %w", d.socket, d.log, errors.Join(ctx.Err(), last))
 		case <-tick.C:
 		}
 		if !connects(d.socket) {
 			continue
 		}
-		if _, err := answers(ctx); err != nil {
-			return fmt.Errorf("start containerd: %w", err)
+		if _, last = answers(ctx); last == nil {
+			return nil
 		}
-		return nil
 	}
 }
 

@@ -149,6 +149,10 @@ func (s *Stack) connect(ctx context.Context, address string) error {
 		}
 		s.client = client
 	}
+	// A connection that failed is otherwise tried again only after a pause.
+	if conn, ok := s.client.Conn().(interface{ ResetConnectBackoff() }); ok {
+		conn.ResetConnectBackoff()
+	}
 	v, err := s.client.Version(ctx)
 	if err != nil {
 		return fmt.Errorf("ask containerd at %s for its version: %w", address, err)
