@@ -33,7 +33,7 @@ const (
 // JobConfig is one command in a builder guest: the walls of a guest, no longer
 // than it runs.
 type JobConfig struct {
-	Name     string // unique while it runs: 1 to 60 letters, digits, '_' or '-'
+	Name     string // unique while it runs: 1 to 72 letters, digits, '_' or '-'
 	Image    string // containerd image name
 	Args     []string
 	Env      []string

@@ -54,14 +54,18 @@ func grantFiles(want uint64) uint64 {
 	return min(want, own.Max)
 }
 
+// maxName is containerd's limit for identifiers; it leaves room for what is put
+// before an app's name of 64.
+const maxName = 76
+
 // checkName refuses names that are no plain file name: they name folders,
 // control groups and containers.
 func checkName(id string) error {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-'
 	}
-	if id == "" || len(id) > 64 || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
-		return fmt.Errorf("use name %q: expected 1 to 64 letters, digits, '_' or '-'", id)
+	if id == "" || len(id) > maxName || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
+		return fmt.Errorf("use name %q: expected 1 to %d letters, digits, '_' or '-'", id, maxName)
 	}
 	return nil
 }

@@ -126,8 +126,8 @@ func TestLocks(t *testing.T) {
 
 func TestCheckName(t *testing.T) {
 	for name, ok := range map[string]bool{
-		"pulse": true, "my_service2": true, "job-x": true, strings.Repeat("a", 64): true,
-		"": false, ".": false, "..": false, "a/b": false, "a b": false, "é": false, "a\x00": false, strings.Repeat("a", 65): false,
+		"pulse": true, "my_service2": true, "job-x": true, strings.Repeat("a", 76): true,
+		"": false, ".": false, "..": false, "a/b": false, "a b": false, "é": false, "a\x00": false, strings.Repeat("a", 77): false,
 	} {
 		if err := checkName(name); (err == nil) != ok {
 			t.Errorf("checkName(%q) = %v", name, err)
