@@ -70,7 +70,7 @@ func (s *Store) cached(ctx context.Context, b build) (Image, bool, error) {
 		return Image{}, false, err
 	}
 	// The image in use must be the last that prune would remove.
-	if err := s.depot.name(s.depot.in(ctx), i); err != nil {
+	if err := s.use(ctx, i); err != nil {
 		return Image{}, false, err
 	}
 	img, err := s.describe(ctx, i)

@@ -165,7 +165,7 @@ func (s *Store) last(ctx context.Context, r Recipe) (Image, bool) {
 		return all[n].image(s.otp, true), true
 	}
 	i, ok, err := s.depot.find(ctx, map[string]string{labelApp: string(r.Name), labelRecipe: r.digest()})
-	if err != nil || !ok || !s.depot.complete(ctx, i) {
+	if err != nil || !ok || !s.depot.complete(ctx, i) || s.use(ctx, i) != nil {
 		return Image{}, false
 	}
 	img, err := s.describe(ctx, i)
@@ -180,14 +180,19 @@ func (s *Store) finish(ctx context.Context, b build) (Image, error) {
 	return s.image(ctx, b)
 }
 
-// Remove deletes every image of the app, its releases, logs and copies of
-// dependencies. Snapshots of running guests stay until they are removed.
+// Remove deletes the app's images, releases, logs and copies of dependencies;
+// its newest image stays as a cache that List does not show. Snapshots of
+// running guests stay until they are removed.
 func (s *Store) Remove(ctx context.Context, name app.Name) error {
 	if name == "" || name != app.Name(filepath.Base(string(name))) {
 		return fmt.Errorf("remove images of %q: it is not the name of an app", name)
 	}
+	return errors.Join(s.remove(ctx, name), s.forget(ctx))
+}
+
+func (s *Store) remove(ctx context.Context, name app.Name) error {
 	defer s.lock(name)()
-	errs := []error{s.prune(ctx, name, 0, true)}
+	errs := []error{s.prune(ctx, name, 1, true), s.retire(ctx, name)}
 	for _, kind := range []string{"releases", "logs", "git"} {
 		errs = append(errs, os.RemoveAll(s.path(kind, string(name))))
 		_ = os.Remove(s.path(kind)) // it stays while another app has something there
@@ -204,7 +209,7 @@ func (s *Store) List(ctx context.Context) ([]Image, error) {
 	}
 	var out []Image
 	for _, i := range all {
-		if i.Labels[labelApp] == "" {
+		if i.Labels[labelApp] == "" || i.Labels[labelRemoved] != "" {
 			continue
 		}
 		img, err := s.describe(ctx, i)

@@ -148,20 +148,34 @@ func TestStore(t *testing.T) {
 	t.Run("counter", func(t *testing.T) { checkCounter(t, g, s) })
 	t.Run("list", func(t *testing.T) { checkList(t, s) })
 	t.Run("remove", func(t *testing.T) { checkRemove(t, g, cfg, s) })
+	t.Run("comes back", func(t *testing.T) { comesBack(t, g, s, pulse, first) })
 }
 
 // sameDigest builds once more with nothing kept from the first time.
 func sameDigest(t *testing.T, g *guests, cfg images.Config, address string, first images.Image) {
 	cfg.Root = filepath.Join(t.TempDir(), "other")
 	s := open(t, cfg)
-	if err := s.Remove(t.Context(), "pulse"); err != nil {
-		t.Fatal(err)
-	}
+	dropImages(t, g, "pulse")
 	jobs, start := g.jobs, time.Now()
 	again := ensure(t, s, recipe("pulse", address))
 	t.Logf("build with the builder there: %v", time.Since(start))
 	if g.jobs == jobs || again.Digest != first.Digest {
 		t.Errorf("built again (%d jobs): digest %s, first %s", g.jobs-jobs, again.Digest, first.Digest)
+	}
+}
+
+// dropImages deletes an app's images behind the store's back.
+func dropImages(t *testing.T, g *guests, name string) {
+	t.Helper()
+	ctx, store := g.stack.Namespaced(t.Context()), g.stack.Client().ImageService()
+	all, err := store.List(ctx, "labels.\"beamsandbox.app\"=="+name)
+	if err != nil || len(all) == 0 {
+		t.Fatalf("images of %s: %v, %v", name, all, err)
+	}
+	for _, i := range all {
+		if err := store.Delete(ctx, i.Name, core.SynchronousDelete()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -267,8 +281,21 @@ func checkRemove(t *testing.T, g *guests, cfg images.Config, s *images.Store) {
 		t.Errorf("files left: %v, %v", left, err)
 	}
 	kept, err := g.stack.Client().ImageService().List(g.stack.Namespaced(t.Context()))
-	if err != nil || len(kept) != 1 || !strings.Contains(kept[0].Name, "builder") {
-		t.Errorf("images left: %v, %v; want the builder alone", kept, err)
+	if err != nil || len(kept) != 3 {
+		t.Errorf("images left: %v, %v; want the builder and the newest of two apps", kept, err)
+	}
+}
+
+// comesBack: an app that was removed starts from what it left.
+func comesBack(t *testing.T, g *guests, s *images.Store, address string, first images.Image) {
+	jobs := g.jobs
+	again := ensure(t, s, recipe("pulse", address))
+	if !again.Cached || g.jobs != jobs || again.Digest != first.Digest {
+		t.Errorf("a removed app came back as %+v after %d jobs, want what it left", again, g.jobs-jobs)
+	}
+	all, err := s.List(t.Context())
+	if err != nil || len(all) != 1 || all[0].Ref != again.Ref {
+		t.Errorf("list = %v, %v; want the app that came back", all, err)
 	}
 }
 
