@@ -200,7 +200,7 @@ func call(t *testing.T, n *control.Node, module, function string, args ...term.T
 	return v
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

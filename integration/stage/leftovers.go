@@ -33,8 +33,7 @@ func (s *Stage) Leftovers(ctx context.Context) ([]string, error) {
 	return left, nil
 }
 
-// processes are those whose command line names one of the stage's folders, or
-// whose binary is one of ours, but the stage's own children.
+// processes are those of the stage, but its own children.
 func (s *Stage) processes(context.Context) ([]string, error) {
 	own := map[int]bool{os.Getpid(): true}
 	for _, p := range s.procs {
@@ -49,7 +48,7 @@ func (s *Stage) processes(context.Context) ([]string, error) {
 			continue
 		}
 		line := strings.TrimSpace(strings.ReplaceAll(string(cmd), "\x00", " "))
-		if strings.Contains(line, s.RunDir) || strings.Contains(line, s.Root) {
+		if belongs(d, s.RunDir) || belongs(d, s.Root) {
 			left = append(left, fmt.Sprintf("process %d: %.120s", pid, line))
 		}
 	}
@@ -154,22 +153,46 @@ func (s *Stage) files(context.Context) ([]string, error) {
 	return left, nil
 }
 
-// PidOf finds the process whose command is called name and names dir on its
-// command line.
-func PidOf(name, dir string) (int, error) {
+// belongs reports whether a process, a folder of /proc, names dir on its
+// command line or writes to a file in it: the gateway's arguments name nothing.
+func belongs(proc, dir string) bool {
+	cmd, err := os.ReadFile(filepath.Join(proc, "cmdline"))
+	if err != nil {
+		return false
+	}
+	output, _ := os.Readlink(filepath.Join(proc, "fd/1"))
+	return strings.Contains(string(cmd), dir) || strings.HasPrefix(output, dir+"/")
+}
+
+// PidsOf finds the processes whose command is called name and that belong to
+// dir.
+func PidsOf(name, dir string) ([]int, error) {
 	found, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, d := range found {
+		cmd, err := os.ReadFile(filepath.Join(d, "cmdline"))
+		if err != nil || !belongs(d, dir) {
+			continue
+		}
+		if program, _, _ := strings.Cut(string(cmd), "\x00"); filepath.Base(program) == name {
+			pid, _ := strconv.Atoi(filepath.Base(d))
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// PidOf is the first of PidsOf.
+func PidOf(name, dir string) (int, error) {
+	pids, err := PidsOf(name, dir)
+	if err == nil && len(pids) == 0 {
+		err = fmt.Errorf("no process %s of %s", name, dir)
+	}
 	if err != nil {
 		return 0, err
 	}
-	for _, d := range found {
-		cmd, err := os.ReadFile(filepath.Join(d, "cmdline"))
-		if err != nil {
-			continue
-		}
-		args := strings.Split(string(cmd), "\x00")
-		if filepath.Base(args[0]) == name && strings.Contains(string(cmd), dir) {
-			return strconv.Atoi(filepath.Base(d))
-		}
-	}
-	return 0, fmt.Errorf("no process %s of %s", name, dir)
+	return pids[0], nil
 }
