@@ -27,14 +27,14 @@ func (t *Tasks) Remove(ctx context.Context, name app.Name) error {
 	return errors.Join(t.logs.remove(string(name)), t.trim())
 }
 
-// trim removes the parent control group when nothing is left below it and
-// nothing is starting.
+// trim removes the parent control group when nothing is left below it, and the
+// sockets of dead shims; it leaves both alone while anything is starting.
 func (t *Tasks) trim() error {
 	if !t.parents.TryLock() {
 		return nil
 	}
 	defer t.parents.Unlock()
-	return t.cgroups.remove(t.cfg.CgroupParent)
+	return errors.Join(t.cgroups.remove(t.cfg.CgroupParent), t.stack.SweepSockets())
 }
 
 // Signal sends sig to a guest's first process; SIGTERM stops a BEAM in order.

@@ -36,6 +36,9 @@ var disabled = []string{
 	"io.containerd.mount-handler.v1.erofs",
 }
 
+// socketDir is where shims listen, below the run directory.
+const socketDir = "s"
+
 // render is the configuration of our containerd (containerd-config.toml(5),
 // version 4). sync_remove: a removed guest leaves no files to a later sweep.
 func render(cfg Config) string {
@@ -53,7 +56,7 @@ func render(cfg Config) string {
 	}
 	table("io.containerd.server.v1.grpc", "address = %q", run("containerd.sock"))
 	table("io.containerd.server.v1.ttrpc", "address = %q", run("containerd.sock.ttrpc"))
-	table("io.containerd.shim.v1.manager", "socket_dir = %q", run("s"))
+	table("io.containerd.shim.v1.manager", "socket_dir = %q", run(socketDir))
 	table("io.containerd.snapshotter.v1.overlayfs", "sync_remove = true")
 	return b.String()
 }

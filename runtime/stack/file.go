@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -48,6 +49,33 @@ func traversable(path string) error {
 			return nil
 		}
 	}
+}
+
+// SweepSockets removes the sockets of shims that died without containerd
+// clearing up after them. Call it only while no task is being made: a shim's
+// socket refuses connections for a moment before it listens.
+func (s *Stack) SweepSockets() error {
+	if s.proc == nil {
+		return nil
+	}
+	paths, err := filepath.Glob(filepath.Join(s.cfg.RunDir, socketDir, "*"))
+	if err != nil {
+		return fmt.Errorf("list the sockets of shims: %w", err)
+	}
+	for _, path := range paths {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+			continue
+		}
+		if !errors.Is(err, unix.ECONNREFUSED) {
+			continue
+		}
+		if err := remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lastLine is the last line of a log, for an error a person reads.
