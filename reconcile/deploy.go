@@ -57,9 +57,27 @@ func (w *worker) build(ctx context.Context) error {
 				w.image = nil
 				return fmt.Errorf("build %s: %w", w.name, err)
 			}
+			w.prepare(ctx, img)
 			return nil
 		})
 	})
+}
+
+// preparer is a room of guests that can make an image ready ahead of them.
+type preparer interface {
+	Prepare(ctx context.Context, image string) error
+}
+
+// prepare saves the task stage some work. It may fail: that stage does what
+// was not done, and says what is wrong.
+func (w *worker) prepare(ctx context.Context, img images.Image) {
+	p, ok := w.rooms.Tasks.(preparer)
+	if !ok {
+		return
+	}
+	if err := p.Prepare(ctx, img.Ref); err != nil && ctx.Err() == nil {
+		w.log.Debug("prepare image", "app", w.name, "err", err)
+	}
 }
 
 // start walks from the image to a running task: network, gateway, task, in

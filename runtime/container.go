@@ -39,14 +39,8 @@ type containerConfig struct {
 // container makes the container and its snapshot of the image, which is
 // unpacked on first use.
 func (t *Tasks) container(ctx context.Context, c containerConfig) (containerd.Container, error) {
-	image, err := t.stack.Client().GetImage(ctx, c.image)
-	if errdefs.IsNotFound(err) {
-		return nil, fmt.Errorf("use image %s: not in containerd's store: build it again", c.image)
-	}
+	image, err := t.unpacked(ctx, c.image)
 	if err != nil {
-		return nil, fmt.Errorf("use image %s: %w", c.image, err)
-	}
-	if err := t.unpack(ctx, image); err != nil {
 		return nil, err
 	}
 	name := orDefault(c.ociRuntime, stack.OCIRuntime)
@@ -74,6 +68,25 @@ func (t *Tasks) runtimeOptions(name string, w walls) any {
 	}
 	options.IoUid, options.IoGid = w.uid(), w.uid()
 	return options
+}
+
+// Prepare unpacks an image, so that Ensure finds it ready: while a new version
+// is made ready, the old one still runs.
+func (t *Tasks) Prepare(ctx context.Context, image string) error {
+	_, err := t.unpacked(t.stack.Namespaced(ctx), image)
+	return err
+}
+
+// unpacked is the image of that name, with its snapshots made.
+func (t *Tasks) unpacked(ctx context.Context, name string) (containerd.Image, error) {
+	image, err := t.stack.Client().GetImage(ctx, name)
+	if errdefs.IsNotFound(err) {
+		return nil, fmt.Errorf("use image %s: not in containerd's store: build it again", name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("use image %s: %w", name, err)
+	}
+	return image, t.unpack(ctx, image)
 }
 
 // unpack makes the image's snapshots, once for all that start at once.
