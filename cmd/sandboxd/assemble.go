@@ -70,18 +70,28 @@ func (p *parts) openStack(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	p.opened(func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		if err := p.stack.Stop(end); err != nil {
-			p.log.Error("stop containerd", "err", err)
-		}
-	})
+	p.opened(func() { p.letGoOfStack(context.WithoutCancel(ctx)) })
 	p.tasks = runtime.NewTasks(p.stack, runtime.TasksConfig{
 		StateDir: filepath.Join(c.RunDir, "guests"), LogDir: filepath.Join(c.Root, "logs"), Log: p.log,
 	})
 	p.opened(func() { p.tasks.Close() })
 	return nil
+}
+
+// letGoOfStack ends our containerd when it has no guest. With guests it stays,
+// since it notes how they end; the next sandboxd finds it.
+func (p *parts) letGoOfStack(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	guests, err := p.tasks.List(ctx)
+	if err == nil && len(guests) == 0 {
+		err = p.stack.Stop(ctx)
+	} else {
+		err = errors.Join(err, p.stack.Close())
+	}
+	if err != nil {
+		p.log.Error("let go of containerd", "err", err)
+	}
 }
 
 func (p *parts) openNetworks(_ context.Context, c Config) (err error) {

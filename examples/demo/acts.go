@@ -262,13 +262,13 @@ func (d *demo) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	var left []string
+	var fault error
 	err = stage.Until(ctx, "nothing is left", func() bool {
-		found, err := d.Leftovers(ctx)
-		left = found
-		return err == nil && len(found) == 0
+		left, fault = d.Leftovers(ctx)
+		return fault == nil && len(left) == 0
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, strings.Join(left, "; "))
+		return errors.Join(fmt.Errorf("%w: %s", err, strings.Join(left, "; ")), fault)
 	}
 	d.say("Nothing is left: no process, mount, namespace, link, table, name or cgroup. That was all.")
 	return nil

@@ -74,7 +74,7 @@ func run(ctx context.Context, bin, examples, cache string) (err error) {
 		}
 	}()
 	for _, act := range []func(context.Context) error{
-		d.setUp, d.deploy, d.listen, d.kill, d.upgrade, d.move, d.remove,
+		d.setUp, d.deploy, d.listen, d.probe, d.limits, d.kill, d.crash, d.broken, d.upgrade, d.move, d.remove,
 	} {
 		if err := act(ctx); err != nil {
 			return err
