@@ -48,7 +48,7 @@ func locate(ctx context.Context, source, ref, scratch string) (project, fs.FS, e
 		if ref != "" {
 			return project{}, nil, usage(errors.New("--ref goes with a git URL, not with a folder"))
 		}
-		return project{source: sourceMap("path", dir, "")}, os.DirFS(dir), nil
+		return project{source: sourceMap("path", "path", dir, "")}, os.DirFS(dir), nil
 	}
 	if !strings.Contains(source, "://") && !strings.Contains(source, "@") {
 		return project{}, nil, usage(fmt.Errorf("%s is neither a folder nor a git URL", source))
@@ -61,11 +61,11 @@ func locate(ctx context.Context, source, ref, scratch string) (project, fs.FS, e
 	if err != nil {
 		return project{}, nil, err
 	}
-	return project{source: sourceMap("git", source, c.Hash)}, c.Tree, nil
+	return project{source: sourceMap("git", "url", source, c.Hash)}, c.Tree, nil
 }
 
-func sourceMap(kind, url, ref string) term.Map {
-	m := term.Map{{Key: term.Atom("type"), Value: term.Atom(kind)}, {Key: term.Atom("url"), Value: term.Binary(url)}}
+func sourceMap(kind, key, place, ref string) term.Map {
+	m := term.Map{{Key: term.Atom("type"), Value: term.Atom(kind)}, {Key: term.Atom(key), Value: term.Binary(place)}}
 	if ref != "" {
 		m = append(m, term.Pair{Key: term.Atom("ref"), Value: term.Binary(ref)})
 	}
@@ -108,7 +108,7 @@ func vsn(tree fs.FS, file string) (string, error) {
 	}
 	terms, err := term.Parse(src)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
+		return "", fmt.Errorf("%s:%w", file, err)
 	}
 	if len(terms) == 1 {
 		if t, ok := terms[0].(term.Tuple); ok && len(t) == 3 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ the guest gracefully and leaves nothing but the build cache. Needs root.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.name, "name", "", "application to run (default: the one that the project defines)")
-	f.StringVar(&o.ref, "ref", "", "branch, tag or commit of a git URL (default: the remote's HEAD)")
+	f.StringVar(&o.ref, "ref", "", "branch of a git URL (default: the remote's HEAD)")
 	f.IntVar(&o.memory, "memory", 0, "memory limit in MB (default: unlimited)")
 	f.IntVar(&o.schedulers, "schedulers", 0, "CPUs and schedulers (default: the machine's)")
 	f.StringArrayVar(&o.env, "env", nil, "application environment, key=value; an Erlang term, else taken as a binary")
@@ -60,31 +61,37 @@ the guest gracefully and leaves nothing but the build cache. Needs root.`,
 	return c
 }
 
+var errNotRoot = errors.New("run needs root: namespaces and containers are made (try sudo)")
+
 // run is the whole life of a trial: project, host node, daemon, guest, end.
 func run(ctx context.Context, out io.Writer, source string, o runOptions) (err error) {
 	if os.Geteuid() != 0 {
-		return errors.New("run needs root: namespaces and containers are made (try sudo)")
+		return errNotRoot
 	}
-	t, err := newTrial(o)
+	if o.runDir, err = filepath.Abs(o.runDir); err != nil {
+		return err
+	}
+	if o.root, err = filepath.Abs(o.root); err != nil {
+		return err
+	}
+	t, err := newTrial(ctx, out, o)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if err == nil && o.keep {
+		if err == nil && t.Kept {
 			return
 		}
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		err = errors.Join(err, t.end(end, out))
+		err = oneLine(err, t.end(ctx, out))
 	}()
 	spec, err := describe(ctx, source, o, t.path("source"))
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(out, "%s from %s, host node %s\n", spec.name, source, t.hostNode)
 	if err := t.start(ctx, spec); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s from %s, host node %s\n", spec.name, source, t.hostNode)
 	if err := t.follow(ctx, out, o.patience); err != nil {
 		return err
 	}
@@ -93,56 +100,79 @@ func run(ctx context.Context, out io.Writer, source string, o runOptions) (err e
 
 // follow prints stages until the guest is healthy.
 func (t *trial) follow(ctx context.Context, out io.Writer, patience time.Duration) error {
+	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	last := ""
+	p := &progress{out: out, printed: map[string]bool{}}
 	for ctx.Err() == nil {
-		done, reason, err := t.watch(ctx, out)
-		if done || (err != nil && !errors.Is(err, control.ErrUnreachable)) {
+		h, err := t.client.Status(ctx)
+		switch {
+		case err == nil && len(h.Apps) == 1:
+			if done, err := p.see(h.Apps[0]); done {
+				return err
+			}
+		case err == nil && h.Error != "":
+			return errors.New(line(h.Error))
+		case err != nil && !errors.Is(err, control.ErrUnreachable) && ctx.Err() == nil:
 			return err
 		}
-		if reason != "" {
-			last = reason
-		}
-		if !t.daemonRuns() {
-			return fmt.Errorf("sandboxd ended: %s", t.lastLog())
+		if ended := t.ended(); ended != nil {
+			return ended
 		}
 		pause(ctx, 50*time.Millisecond)
 	}
-	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return fmt.Errorf("the guest is not healthy after %s: %s", patience, orDash(last))
+	if parent.Err() != nil {
+		return errInterrupted
 	}
-	return errors.New("interrupted")
+	return fmt.Errorf("the guest is not healthy after %s: %s", patience, orDash(p.reason))
 }
 
-// watch prints what comes over one connection; done once the app is healthy
-// or cannot become so.
-func (t *trial) watch(ctx context.Context, out io.Writer) (done bool, reason string, err error) {
-	judge := func(phase status.Phase, text string) {
-		switch phase {
-		case status.Healthy:
-			done = true
-		case status.Failed, status.Broken:
-			done, err = true, errors.New(line(text))
-		}
-		if text != "" {
-			reason = line(text)
+// progress is how far the guest has come.
+type progress struct {
+	out     io.Writer
+	printed map[string]bool // stages
+	retry   time.Time       // of the newest failed start
+	fails   int
+	reason  string // the last thing that was said
+}
+
+// hopeless is how many starts may come to nothing.
+const hopeless = 3
+
+// see prints what is new; done once the guest is healthy, or err says why it
+// cannot become so.
+func (p *progress) see(a status.App) (done bool, err error) {
+	for _, s := range a.Stages {
+		if !p.printed[s.Name] {
+			p.printed[s.Name] = true
+			fmt.Fprintf(p.out, "  %-9s %8s  %s\n", s.Name, s.Took.Round(time.Millisecond), line(s.Detail))
 		}
 	}
-	ready := func() {
-		if h, herr := t.client.Status(ctx); herr == nil && len(h.Apps) == 1 {
-			judge(h.Apps[0].Phase, h.Apps[0].Detail)
-		}
+	if a.Detail != "" || a.Health != "" {
+		p.reason = line(cmp.Or(a.Detail, a.Health))
 	}
-	ferr := t.client.Events(ctx, ready, func(e status.Event) bool {
-		if e.Stage != nil && !t.printed[e.Stage.Name] {
-			t.printed[e.Stage.Name] = true
-			fmt.Fprintf(out, "  %-9s %8s  %s\n", e.Stage.Name, e.Stage.Took.Round(time.Millisecond), line(e.Stage.Detail))
-		}
-		judge(e.Phase, e.Text)
-		return !done
-	})
-	return done, reason, errors.Join(err, ferr)
+	switch a.Phase {
+	case status.Healthy:
+		return true, nil
+	case status.Failed, status.Broken:
+		return true, errors.New(line(reason(a)))
+	case status.Backoff:
+		return p.failed(a)
+	}
+	return false, nil
+}
+
+// failed tells a failed start, and gives up when none succeeds.
+func (p *progress) failed(a status.App) (done bool, err error) {
+	if a.NextRetry.Equal(p.retry) {
+		return false, nil
+	}
+	p.retry = a.NextRetry
+	if p.fails++; p.fails == hopeless {
+		return true, errors.New(line(reason(a)))
+	}
+	fmt.Fprintf(p.out, "  %s; it is tried again\n", line(a.Detail))
+	return false, nil
 }
 
 // present says what is there, then follows the log until Ctrl-C.
@@ -152,13 +182,14 @@ func (t *trial) present(ctx context.Context, out io.Writer, spec project, keep b
 		return err
 	}
 	for _, a := range h.Apps {
-		fmt.Fprintf(out, "%s is %s: node %s, pid %d, %s\n", a.Name, a.Phase, a.Node, a.Pid, bytesText(a.Memory))
+		fmt.Fprintf(out, "%s is %s: node %s, pid %d\n", a.Name, a.Phase, a.Node, a.Pid)
 	}
 	if spec.port != 0 {
 		fmt.Fprintf(out, "http://127.0.0.1:%d/ reaches it\n", spec.port)
 	}
 	if keep {
 		fmt.Fprintf(out, "it goes on; look with 'sandboxctl --socket %s status', end it with 'sandboxctl run --stop'\n", t.path("control.sock"))
+		t.Kept = true
 		return t.remember()
 	}
 	fmt.Fprintln(out, "Ctrl-C stops it; its log follows")
@@ -175,20 +206,4 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
-}
-
-// sibling finds a program installed beside this one, or on PATH.
-func sibling(name string) (string, error) {
-	self, err := os.Executable()
-	if err == nil {
-		if p := filepath.Join(filepath.Dir(self), name); executable(p) {
-			return p, nil
-		}
-	}
-	return lookPath(name)
-}
-
-func executable(path string) bool {
-	i, err := os.Stat(path)
-	return err == nil && i.Mode().IsRegular() && i.Mode()&0o111 != 0
 }

@@ -12,8 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"beamsandbox/cmd/internal/control"
 	"beamsandbox/distribution/term"
@@ -25,34 +26,79 @@ type trial struct {
 	root, runDir string
 	hostNode     string
 	client       *control.Client
-	printed      map[string]bool
-	procs        []*process // in the order they were started
+	record
 }
 
-// process is a child of ours, or of the run that --keep left.
-type process struct {
-	Name string        `json:"name"`
-	Pid  int           `json:"pid"`
-	done chan struct{} // closed once reaped; nil when it is not our child
+// record is what ending a trial needs. It is written as the trial goes, so
+// that one that was cut short can be ended too.
+type record struct {
+	Kept  bool       `json:"kept"`  // by --keep
+	Began bool       `json:"began"` // there may be a guest
+	Procs []*process `json:"processes"`
 }
 
-// newTrial takes the run folder; a second trial there is refused.
-func newTrial(o runOptions) (*trial, error) {
+const recordFile = "trial.json"
+
+// newTrial takes the run folder for as long as we live. A kept guest there is
+// an error; what a run that was cut short left there is ended first.
+func newTrial(ctx context.Context, out io.Writer, o runOptions) (*trial, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("ask for the machine's name: %w", err)
 	}
 	short, _, _ := strings.Cut(host, ".")
-	t := &trial{root: o.root, runDir: o.runDir, printed: map[string]bool{},
+	t := &trial{root: o.root, runDir: o.runDir,
 		hostNode: "sandbox_trial@" + short,
 		client:   control.NewClient(filepath.Join(o.runDir, "control.sock"))}
-	if _, err := os.Stat(t.path("trial.json")); err == nil {
-		return nil, fmt.Errorf("a guest kept by an earlier run is there: end it with 'sandboxctl run --stop', or use another --run-dir and --root")
+	if err := t.take(); err != nil {
+		return nil, err
 	}
-	if err := os.MkdirAll(t.path("host"), 0o700); err != nil {
-		return nil, fmt.Errorf("make the run folder: %w", err)
+	switch err := t.recall(); {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case t.Kept:
+		return nil, errors.New("a guest kept by an earlier run is there: end it with 'sandboxctl run --stop', or use another --run-dir and --root")
+	default:
+		fmt.Fprintln(out, "an earlier run was cut short")
+		if err := t.end(ctx, out); err != nil {
+			return nil, err
+		}
+		if err := t.take(); err != nil {
+			return nil, err
+		}
 	}
-	return t, nil
+	if err := t.foreign(); err != nil {
+		return nil, err
+	}
+	t.record = record{}
+	return t, errors.Join(t.remember(), os.MkdirAll(t.path("host"), 0o700))
+}
+
+// take makes the run folder and locks it; the lock ends with our process. The
+// guests' own user has to pass through the folder.
+func (t *trial) take() error {
+	if err := errors.Join(os.MkdirAll(t.root, 0o711), os.MkdirAll(t.runDir, 0o711)); err != nil {
+		return fmt.Errorf("make the run folder: %w", err)
+	}
+	dir, err := unix.Open(t.runDir, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Flock(dir, unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
+		return fmt.Errorf("another sandboxctl run uses %s: end it, or use another --run-dir and --root", t.runDir)
+	}
+	return nil
+}
+
+// foreign refuses a run folder with somebody else's files: it is removed at
+// the end.
+func (t *trial) foreign() error {
+	entries, err := os.ReadDir(t.runDir)
+	if err == nil && len(entries) > 0 {
+		err = fmt.Errorf("use %s as run folder: it is not empty: choose another --run-dir", t.runDir)
+	}
+	return err
 }
 
 func (t *trial) path(elem ...string) string {
@@ -74,12 +120,43 @@ func (t *trial) start(ctx context.Context, p project) error {
 	if err := t.spawn("erl", host); err != nil {
 		return fmt.Errorf("start the throw-away host node: %w (run 'make setup', or install erlang-base)", err)
 	}
+	if err := t.startDaemon(); err != nil {
+		return err
+	}
+	return t.assembled(ctx)
+}
+
+func (t *trial) startDaemon() error {
 	daemon, err := sibling("sandboxd")
 	if err != nil {
 		return err
 	}
 	return t.spawn("sandboxd", exec.Command(daemon, "--config", t.path("sandboxd.config"), "--apps", t.path("repo")))
 }
+
+// assembled waits until sandboxd has all that it needs. What is missing now
+// is missing: an error.
+func (t *trial) assembled(ctx context.Context) error {
+	for ctx.Err() == nil {
+		h, err := t.client.Status(ctx)
+		switch {
+		case err == nil && h.Error == "":
+			t.Began = true
+			return t.remember()
+		case err == nil && h.Error != control.Starting:
+			return errors.New(line(h.Error))
+		case err != nil && !errors.Is(err, control.ErrUnreachable) && ctx.Err() == nil:
+			return err
+		}
+		if ended := t.ended(); ended != nil {
+			return ended
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+	return errInterrupted
+}
+
+var errInterrupted = errors.New("interrupted")
 
 func (t *trial) writeFiles(p project, cookie string) error {
 	atom := func(s string) term.Term { return term.Atom(s) }
@@ -94,7 +171,7 @@ func (t *trial) writeFiles(p project, cookie string) error {
 			pair("pool", text("10.232.0.0/16")))))
 	dir := t.path("repo", "apps", p.name)
 	return errors.Join(
-		os.MkdirAll(dir, 0o700), os.MkdirAll(t.root, 0o700),
+		os.MkdirAll(dir, 0o700),
 		writeFile(filepath.Join(dir, "app.config"), term.WriteConsult(p.config()), 0o600),
 		writeFile(t.path("sandboxd.config"), term.WriteConsult(config), 0o600),
 		writeFile(t.path("host", ".erlang.cookie"), []byte(cookie), 0o400))
@@ -134,130 +211,62 @@ func (t *trial) startEPMD(ctx context.Context) error {
 	return errors.New("start epmd: nothing answers on " + addr)
 }
 
-// spawn starts cmd in a session of its own, so that Ctrl-C reaches us alone,
-// with its output in a log of the run folder.
+// spawn starts a process of the trial and takes a note of it.
 func (t *trial) spawn(name string, cmd *exec.Cmd) error {
-	log, err := os.OpenFile(t.path(name+".log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
+	p, err := spawn(name, cmd, t.path(name+".log"))
+	if p != nil {
+		t.Procs = append(t.Procs, p)
 	}
-	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return err
+	return errors.Join(err, t.remember())
+}
+
+// ended says which of the processes that a guest needs has ended.
+func (t *trial) ended() error {
+	for _, p := range t.Procs {
+		if !p.runs() {
+			return fmt.Errorf("%s ended: %s", p.Name, lastLine(t.path(p.Name+".log")))
+		}
 	}
-	p := &process{Name: name, Pid: cmd.Process.Pid, done: make(chan struct{})}
-	t.procs = append(t.procs, p)
-	go func() {
-		cmd.Wait() //nolint:errcheck // its log says how it ended
-		close(p.done)
-	}()
 	return nil
 }
 
+// daemonRuns looks at the newest sandboxd.
 func (t *trial) daemonRuns() bool {
-	for _, p := range t.procs {
-		if p.Name == "sandboxd" {
-			return p.runs()
+	for i := len(t.Procs) - 1; i >= 0; i-- {
+		if t.Procs[i].Name == "sandboxd" {
+			return t.Procs[i].runs()
 		}
 	}
 	return false
 }
 
-func (p *process) runs() bool {
-	if p.done == nil {
-		return syscall.Kill(p.Pid, 0) == nil
-	}
-	select {
-	case <-p.done:
-		return false
-	default:
-		return true
-	}
-}
-
-// lastLog is the last line that sandboxd wrote.
-func (t *trial) lastLog() string {
-	b, err := os.ReadFile(t.path("sandboxd.log"))
-	if err != nil || len(b) == 0 {
+// lastLine is the last thing that a process said.
+func lastLine(log string) string {
+	b, err := os.ReadFile(log)
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	if err != nil || lines[0] == "" {
 		return "it wrote no log"
 	}
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	return line(lines[len(lines)-1])
 }
 
-// end drains the daemon, ends what was started, last first, and removes the
-// run folder.
-func (t *trial) end(ctx context.Context, out io.Writer) error {
-	var errs []error
-	if t.daemonRuns() {
-		fmt.Fprintln(out, "stopping")
-		if err := t.client.Drain(ctx); err != nil && !errors.Is(err, control.ErrUnreachable) {
-			errs = append(errs, fmt.Errorf("stop the guest: %w", err))
-		}
-	}
-	for i := len(t.procs) - 1; i >= 0; i-- {
-		if err := t.procs[i].end(ctx); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if err := os.RemoveAll(t.runDir); err != nil {
-		errs = append(errs, fmt.Errorf("remove the run folder: %w", err))
-	}
-	return errors.Join(errs...)
-}
-
-// end asks with SIGTERM and waits; past ctx it kills. The port mapper is left
-// alone when somebody else's node has come to depend on it.
-func (p *process) end(ctx context.Context) error {
-	if p.Name == "epmd" && epmdInUse(ctx) {
-		return nil
-	}
-	syscall.Kill(p.Pid, syscall.SIGTERM) //nolint:errcheck // it may be gone
-	for p.runs() {
-		if ctx.Err() != nil {
-			return syscall.Kill(p.Pid, syscall.SIGKILL)
-		}
-		pause(ctx, 20*time.Millisecond)
-	}
-	return nil
-}
-
-// epmdInUse asks epmd itself, whose -names lists a line a node.
-func epmdInUse(ctx context.Context) bool {
-	out, err := exec.CommandContext(ctx, "epmd", "-names").Output()
-	return err == nil && strings.Contains(string(out), "\nname ")
-}
-
-// remember keeps what --stop needs.
+// remember writes what ending the trial needs.
 func (t *trial) remember() error {
-	b, err := json.Marshal(t.procs)
+	b, err := json.Marshal(t.record)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(t.path("trial.json"), b, 0o600)
+	return writeFile(t.path(recordFile), b, 0o600)
 }
 
-// stopKept ends what an earlier run with --keep left.
-func stopKept(ctx context.Context, out io.Writer, o runOptions) error {
-	t := &trial{root: o.root, runDir: o.runDir, client: control.NewClient(filepath.Join(o.runDir, "control.sock"))}
-	b, err := os.ReadFile(t.path("trial.json"))
+// recall reads it.
+func (t *trial) recall() error {
+	b, err := os.ReadFile(t.path(recordFile))
 	if err != nil {
-		return fmt.Errorf("no kept guest in %s", t.runDir)
+		return err
 	}
-	if err := json.Unmarshal(b, &t.procs); err != nil {
-		return fmt.Errorf("read %s: %w", t.path("trial.json"), err)
+	if err := json.Unmarshal(b, &t.record); err != nil {
+		return fmt.Errorf("read %s: %w", t.path(recordFile), err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	return t.end(ctx, out)
-}
-
-func lookPath(name string) (string, error) {
-	p, err := exec.LookPath(name)
-	if err != nil {
-		return "", fmt.Errorf("%s is neither beside sandboxctl nor on PATH: run 'make build' or 'make install'", name)
-	}
-	return p, nil
+	return nil
 }

@@ -113,6 +113,18 @@ func (p *Proc) Running() bool {
 	}
 }
 
+// ExitCode is that of a process that has ended, -1 after a signal.
+func (p *Proc) ExitCode() int {
+	var exit *exec.ExitError
+	switch {
+	case p.err == nil:
+		return 0
+	case errors.As(p.err, &exit):
+		return exit.ExitCode()
+	}
+	return -1
+}
+
 // Kill sends SIGKILL and waits.
 func (p *Proc) Kill() {
 	if p.Running() {

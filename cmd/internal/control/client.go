@@ -62,11 +62,10 @@ func (c *Client) Logs(ctx context.Context, app string, follow bool, w io.Writer)
 		path += "?follow=1"
 	}
 	body, err := c.do(ctx, http.MethodGet, path)
-	if err != nil {
-		return err
+	if err == nil {
+		defer body.Close()
+		_, err = io.Copy(w, body)
 	}
-	defer body.Close()
-	_, err = io.Copy(w, body)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -127,6 +126,9 @@ func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, er
 		return nil, err
 	}
 	res, err := c.http.Do(req)
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		return nil, c.unreachable(err)
 	}
@@ -143,12 +145,8 @@ func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, er
 
 // unreachable turns a dial error into what to do about it.
 func (c *Client) unreachable(err error) error {
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case errors.Is(err, os.ErrPermission):
+	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("%w: no permission for %s: be root or in its group", ErrUnreachable, c.socket)
-	default:
-		return fmt.Errorf("%w on %s: start it, or name its socket with --socket", ErrUnreachable, c.socket)
 	}
+	return fmt.Errorf("%w on %s: start it, or name its socket with --socket", ErrUnreachable, c.socket)
 }

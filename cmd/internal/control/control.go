@@ -18,6 +18,10 @@ const DefaultSocket = "/run/sandboxd/control.sock"
 // Version is the protocol's version, the first part of every path.
 const Version = "v1"
 
+// Starting is the host's error, and that of everything which needs more than
+// status, while sandboxd gets its parts together for the first time.
+const Starting = "starting"
+
 // Daemon is what the socket's handler asks of sandboxd.
 type Daemon interface {
 	// Status is the newest snapshot; it never waits.
