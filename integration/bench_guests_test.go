@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"testing"
 	"time"
 
 	"beamsandbox/integration/stage"
@@ -21,7 +20,6 @@ import (
 // guests measures deployments of small applications, each a copy of
 // examples/apps/pulse under a name of its own.
 type guests struct {
-	b     *testing.B
 	ctx   context.Context
 	say   func(string)
 	repos []*stage.Repo
@@ -191,7 +189,9 @@ func (g *guests) oneByOne(f *figures, peer float64) error {
 			return err
 		}
 		all = append(all, one...)
-		g.stages(i)
+	}
+	if err := g.stages(all); err != nil {
+		return err
 	}
 	const peerName = "container.true_ms + beam.register_ms"
 	times := took(all, joined)
@@ -201,13 +201,33 @@ func (g *guests) oneByOne(f *figures, peer float64) error {
 	return nil
 }
 
-// stages prints where the time of a guest went.
-func (g *guests) stages(i int) {
-	var parts []string
-	for _, s := range w.daemon.App(g.ctx, guestName(i)).Stages {
-		parts = append(parts, fmt.Sprintf("%s %d", s.Name, s.Took.Milliseconds()))
+// stageNames are the stages between an image and a healthy guest.
+var stageNames = []string{"network", "gateway", "task", "joined", "verified", "healthy"}
+
+// stages says where the time of the first n guests went, and the most of it
+// that no stage accounts for.
+func (g *guests) stages(all []passage) error {
+	h, err := w.daemon.Status(g.ctx)
+	if err != nil {
+		return err
 	}
-	g.b.Logf("%s: %s (ms)", guestName(i), strings.Join(parts, ", "))
+	byName, gap := map[string][]time.Duration{}, time.Duration(0)
+	for i, p := range all {
+		sum := time.Duration(0)
+		for _, s := range appOf(h, guestName(i)).Stages {
+			byName[s.Name] = append(byName[s.Name], s.Took)
+			if s.Name != "image" {
+				sum += s.Took
+			}
+		}
+		gap = max(gap, p.healthy.Sub(p.network)-sum)
+	}
+	var parts []string
+	for _, name := range stageNames {
+		parts = append(parts, fmt.Sprintf("%s %.0f", name, percentile(byName[name], 50)))
+	}
+	g.say(fmt.Sprintf("stages, p50 in ms: %s; between stages at most %d", strings.Join(parts, ", "), gap.Milliseconds()))
+	return nil
 }
 
 // atOnce adds guests together; their images are there.
@@ -217,8 +237,8 @@ func (g *guests) atOnce(f *figures) error {
 	if err != nil {
 		return err
 	}
-	for i := range parallel {
-		g.stages(i)
+	if err := g.stages(all); err != nil {
+		return err
 	}
 	start, end := all[0].network, all[0].joined
 	for _, p := range all {

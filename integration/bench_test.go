@@ -62,12 +62,35 @@ func measure(b *testing.B) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := guests{b: b, ctx: ctx, say: say}
+	g := guests{ctx: ctx, say: say}
 	say("the sources of the guests")
 	if err := g.makeRepos(serial); err != nil {
 		return nil, err
 	}
-	return f, g.measure(&f, percentile(empty, 50)+register)
+	if err := g.measure(&f, percentile(empty, 50)+register); err != nil {
+		return nil, err
+	}
+	return f, stopClean(ctx)
+}
+
+// stopClean stops sandboxd and counts: a run that leaves something behind
+// has measured something else than the tests hold to be true.
+func stopClean(ctx context.Context) error {
+	if err := w.daemon.Stop(20 * time.Second); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	var left []string
+	err := stage.Until(ctx, "nothing is left", func() bool {
+		found, err := w.Leftovers(ctx)
+		left = found
+		return err == nil && len(found) == 0
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %q", err, left)
+	}
+	return nil
 }
 
 // measureBEAM adds what `erl` costs without walls; it returns the time until a
