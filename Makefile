@@ -20,9 +20,13 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 PACKAGES := gcc libc6-dev libseccomp-dev git ca-certificates \
 	erlang-base erlang-dev erlang-crypto erlang-public-key erlang-ssl \
 	erlang-asn1 erlang-inets erlang-parsetools erlang-syntax-tools \
-	erlang-tools erlang-eunit elixir
+	erlang-tools erlang-eunit elixir e2fsprogs
 
 STACK := $(BIN)/containerd $(BIN)/containerd-shim-runc-v2 $(BIN)/runc
+# Sources out of Debian's archive: Hex, which mix needs, and RabbitMQ's two,
+# which carry real packages of hex.pm for the tests.
+SOURCES := $(addprefix $(BUILD)/debian/, erlang-hex_2.0.6.orig.tar.gz \
+	rabbitmq-server_3.10.8.orig.tar.xz rabbitmq-server_4.0.5.orig.tar.xz)
 PROGRAMS := $(BIN)/sandboxd $(BIN)/sandbox-gateway $(BIN)/sandboxctl
 
 .PHONY: help
@@ -30,7 +34,7 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: packages $(BIN)/rebar3 $(STACK) ## Install what is missing and build containerd, its shim and runc
+setup: packages $(BIN)/rebar3 $(BIN)/erlang-hex.tar.gz $(BUILD)/debian/hexpm $(STACK) ## Install what is missing and build containerd, its shim and runc
 
 .PHONY: packages
 packages:
@@ -48,6 +52,33 @@ $(BIN)/rebar3:
 	@mkdir -p $(BIN); t=$$(mktemp -d); chmod 755 $$t; trap 'rm -rf '$$t EXIT; cd $$t; \
 	apt-get download -qq rebar3 2>/dev/null || { apt-get update -qq; apt-get download -qq rebar3; }; \
 	dpkg-deb -x rebar3_*.deb .; install -m 755 usr/bin/rebar3 $@; echo "setup: bin/rebar3"
+
+# apt itself finds and verifies the files, with lists of its own: the
+# machine's configuration need not name sources, and is not changed.
+$(SOURCES):
+	@d=$(BUILD)/debian; l=$$d/apt; mkdir -p $$l/lists/partial $$l/cache/archives/partial; \
+	key=/usr/share/keyrings/debian-archive-keyring.gpg; \
+	for suite in bookworm trixie; do \
+	  echo "deb-src [signed-by=$$key] http://deb.debian.org/debian $$suite main"; done > $$l/sources.list; \
+	apt="-o Dir::Etc::sourcelist=$$l/sources.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$$l/lists -o Dir::Cache=$$l/cache -o APT::Sandbox::User=root"; \
+	[ -s $$l/updated ] || { apt-get $$apt update -qq; date > $$l/updated; }; \
+	package=$(@F); package=$${package%%_*}; version=$(@F); version=$${version#*_}; version=$${version%.orig.*}; \
+	for suite in bookworm trixie; do \
+	  apt-get $$apt source --print-uris --only-source $$package/$$suite 2>/dev/null || true; done | \
+	  tr -d "'" | awk -v f=$(@F) '$$2 == f { print $$1, $$4; exit }' > $$l/found; \
+	read -r uri sum < $$l/found || { echo "setup: Debian's archive does not list $$package $$version"; exit 1; }; \
+	/usr/lib/apt/apt-helper -o APT::Sandbox::User=root download-file $$uri $@ $$sum >/dev/null; \
+	echo "setup: build/debian/$(@F)"
+
+# Packages as hex.pm serves them, NAME-VERSION.tar.
+$(BUILD)/debian/hexpm: $(SOURCES)
+	@rm -rf $@.new; mkdir -p $@.new; for f in $(filter %.xz,$^); do \
+	  tar -xJf $$f -C $@.new --wildcards --strip-components 5 '*/deps/.hex/packages/hexpm/*.tar'; done; \
+	rm -rf $@; mv $@.new $@; echo "setup: build/debian/hexpm: $$(ls $@ | wc -l) packages"
+
+# sandboxd looks for it beside itself, as for rebar3.
+$(BIN)/erlang-hex.tar.gz: $(BUILD)/debian/erlang-hex_2.0.6.orig.tar.gz
+	@mkdir -p $(BIN); install -m 644 $< $@
 
 # go build decides what is stale; go.mod pins the versions.
 $(BIN)/containerd $(BIN)/containerd-shim-runc-v2: go.mod
@@ -120,6 +151,7 @@ install: setup build ## Install the programs and their stack under PREFIX (/usr/
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/beamsandbox
 	install -m 755 $(BIN)/sandboxd $(BIN)/sandboxctl $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BIN)/sandbox-gateway $(BIN)/rebar3 $(STACK) $(DESTDIR)$(PREFIX)/libexec/beamsandbox/
+	install -m 644 $(BIN)/erlang-hex.tar.gz $(DESTDIR)$(PREFIX)/libexec/beamsandbox/
 
 .PHONY: clean
 clean: ## Remove bin/ and build/
