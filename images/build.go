@@ -144,6 +144,9 @@ func (s *Store) compile(ctx context.Context, f fetch, b build, work string) (Rel
 		return Release{}, err
 	}
 	defer log.Close() //nolint:errcheck // a log cut short fails no build
+	if b.recipe.prebuilt() {
+		return s.unpackRelease(ctx, f, b, work, log)
+	}
 	guest := filepath.Join(work, "guest")
 	if err := f.extract(ctx, b.recipe, b.revision, filepath.Join(guest, "src")); err != nil {
 		return Release{}, fmt.Errorf("fetch %s: %w", b.recipe.Name, err)

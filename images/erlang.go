@@ -62,6 +62,14 @@ func (o otp) has(app string) bool {
 	return err == nil && info.IsDir()
 }
 
+// provides reports whether app, "kernel-8.5.3", is of this installation's own
+// in this or another version.
+func (o otp) provides(app string) bool {
+	name, _, _ := strings.Cut(app, "-")
+	all, err := filepath.Glob(filepath.Join(o.root, "lib", name+"-[0-9]*"))
+	return err == nil && len(all) > 0
+}
+
 // runtimePrograms are what of erts/bin a guest needs: the emulator, its
 // starter, the helper for ports and the name resolver.
 var runtimePrograms = []string{"beam.smp", "erlexec", "erl_child_setup", "inet_gethost"}

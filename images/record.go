@@ -68,7 +68,7 @@ func (r record) release() string { return filepath.Join(r.dir, "release") }
 // codePaths are the ebin folders of the applications that are not OTP's own.
 func (r record) codePaths(o otp) (out []string) {
 	for _, name := range r.Release.Apps {
-		if !o.has(name) {
+		if !o.provides(name) {
 			out = append(out, filepath.Join(r.release(), "lib", name, "ebin"))
 		}
 	}
@@ -87,6 +87,9 @@ func (s *Store) code(b build) (Image, error) {
 	r, err := readRecord(s.releaseDir(b))
 	if err != nil {
 		return Image{}, fmt.Errorf("read the release of %s: %w", b.recipe.Name, err)
+	}
+	if made := otpRelease(r.Release.ERTS); made != s.otp.release {
+		return Image{}, fmt.Errorf("load %s into the host VM: %w: it was made for OTP %s, the host VM runs OTP %s", b.recipe.Name, ErrOTP, made, s.otp.release)
 	}
 	r.Code = true
 	return r.image(s.otp, b.reused), r.write()

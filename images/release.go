@@ -219,7 +219,7 @@ func trees(dir string, rel Release, o otp) ([]tree, error) {
 			system[name] = n
 		case parts[1] != "lib" || len(parts) < 3:
 			app[name] = n
-		case o.has(parts[2]):
+		case o.provides(parts[2]):
 			system[name] = n
 		case parts[2] == rel.Name+"-"+rel.Version:
 			app[name] = n

@@ -22,8 +22,9 @@ type fetch interface {
 // line here.
 func (s *Store) fetches() map[app.SourceType]fetch {
 	return map[app.SourceType]fetch{
-		app.SourceGit:  gitSource{s.gits},
-		app.SourcePath: pathSource{},
+		app.SourceGit:     gitSource{s.gits},
+		app.SourcePath:    pathSource{},
+		app.SourceRelease: releaseSource{},
 	}
 }
 
@@ -33,6 +34,11 @@ func (s *Store) fetchFor(r Recipe) (fetch, error) {
 		return nil, fmt.Errorf("fetch %s: source type %s is not supported by this version: use git", r.Name, r.Source.Type)
 	}
 	return f, nil
+}
+
+// prebuilt reports whether the source holds a release that needs no build.
+func (r Recipe) prebuilt() bool {
+	return r.Source.Type == app.SourceRelease || r.Source.Type == app.SourceMesh
 }
 
 // address is the source as a person writes it, for a label.

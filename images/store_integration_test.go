@@ -344,7 +344,7 @@ func TestBuildFailures(t *testing.T) {
 			t.Log(err)
 		})
 	}
-	for _, kind := range []app.SourceType{app.SourceHex, app.SourceRelease, app.SourceMesh, app.SourceImage} {
+	for _, kind := range []app.SourceType{app.SourceHex, app.SourceMesh, app.SourceImage} {
 		_, err := s.Ensure(t.Context(), images.Recipe{Name: "x", Source: app.Source{Type: kind}})
 		if err == nil || !strings.Contains(err.Error(), "source type "+string(kind)+" is not supported by this version") {
 			t.Errorf("source type %s: %v", kind, err)

@@ -1,0 +1,124 @@
+//go:build integration
+
+package images_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"beamsandbox/images"
+	"beamsandbox/reconcile/app"
+)
+
+// packed makes a gzipped tarball of a folder's files below prefix.
+func packed(t *testing.T, dir, prefix string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	w := tar.NewWriter(z)
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(p) // links are followed: a tarball holds files
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(p)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		if err := w.WriteHeader(&tar.Header{Name: prefix + rel, Mode: int64(info.Mode().Perm()), Size: int64(len(data)), Typeflag: tar.TypeReg}); err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	})
+	if err := errors.Join(err, w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// serveFile offers data over HTTP and returns the recipe of it.
+func serveFile(t *testing.T, name app.Name, version string, data []byte) images.Recipe {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(data) }))
+	t.Cleanup(server.Close)
+	sum := sha256.Sum256(data)
+	return images.Recipe{Name: name, Version: version, Source: app.Source{
+		Type: app.SourceRelease, URL: server.URL + "/" + string(name) + ".tar.gz", SHA256: hex.EncodeToString(sum[:]),
+	}}
+}
+
+// builtRelease is a copy of a release that the store made, with the file that
+// names its version: guests do without it.
+func builtRelease(t *testing.T, root string, name app.Name) string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(root, "releases", string(name), "*", "release"))
+	if err != nil || len(all) != 1 {
+		t.Fatalf("releases of %s: %v, %v", name, all, err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(all[0])); err != nil {
+		t.Fatal(err)
+	}
+	erts, err := filepath.Glob(filepath.Join(dir, "erts-*"))
+	if err != nil || len(erts) != 1 {
+		t.Fatal(erts, err)
+	}
+	version := strings.TrimPrefix(filepath.Base(erts[0]), "erts-") + " 1.0.0"
+	if err := os.WriteFile(filepath.Join(dir, "releases/start_erl.data"), []byte(version), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestReleaseTarball(t *testing.T) {
+	g, cfg := rooms(t)
+	s := open(t, cfg)
+	ensure(t, s, recipe("pulse", source(t, "pulse", nil)))
+	data := packed(t, builtRelease(t, cfg.Root, "pulse"), "./")
+	jobs := g.jobs
+
+	r := serveFile(t, "pulse", "1.0.0", data)
+	i := ensure(t, s, r)
+	if i.Revision != r.Source.SHA256 || g.jobs != jobs {
+		t.Errorf("image %+v after %d jobs, want the checksum as revision and no build", i, g.jobs-jobs)
+	}
+	if got := erlang(t, g, i, `io:format("~p", [[A || {A, _, _} <- application:which_applications()]])`); !strings.Contains(got, "[pulse,stdlib,kernel]") {
+		t.Errorf("the guest says %q", got)
+	}
+	start := time.Now()
+	again := ensure(t, s, r)
+	if took := time.Since(start); !again.Cached || again.Digest != i.Digest || took > 100*time.Millisecond {
+		t.Errorf("the second time took %v: %+v", took, again)
+	}
+	r.Source.SHA256 = strings.Repeat("0", 64)
+	if _, err := s.Ensure(t.Context(), r); !errors.Is(err, images.ErrDigest) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("another checksum: %v", err)
+	} else {
+		t.Log(err)
+	}
+	r.Source.SHA256, r.Code, r.OTP = again.Revision, true, s.OTP()
+	code := ensure(t, s, r)
+	if len(code.CodePaths) != 1 || !strings.HasSuffix(code.CodePaths[0], "lib/pulse-1.0.0/ebin") {
+		t.Errorf("code paths of a release: %v", code.CodePaths)
+	}
+}
