@@ -95,7 +95,10 @@ func (w *walker) entry(h *tar.Header, content io.Reader) error {
 		return err
 	}
 	if f.Path = p; p == "." && f.Mode.IsDir() {
-		return nil
+		return nil // the package's root itself
+	}
+	if p == "." {
+		return fmt.Errorf("%w: the path is the package itself", ErrUnsafe)
 	}
 	if err := w.see(p, f.Mode.IsDir()); err != nil {
 		return err
