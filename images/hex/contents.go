@@ -36,8 +36,12 @@ func (a *Archive) Walk(do func(f File, content io.Reader) error) error {
 	if err != nil {
 		return fmt.Errorf("unpack %s: %w: %w", partContents, ErrMalformed, err)
 	}
+	return walkTar(z, do)
+}
+
+func walkTar(from io.Reader, do func(File, io.Reader) error) error {
 	w := walker{left: MaxContents, seen: map[string]bool{}, do: do}
-	t := tar.NewReader(&bounded{from: z, left: MaxContents})
+	t := tar.NewReader(&bounded{from: from, left: MaxContents})
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {

@@ -151,7 +151,7 @@ func (pr *packageReader) release(f field) (r Release, err error) {
 		case 1:
 			return f.text(&r.Version)
 		case 2:
-			r.InnerChecksum, err = f.data()
+			r.InnerChecksum, err = checksum(f)
 		case 3:
 			var d Dependency
 			d, err = pr.dependency(f)
@@ -159,20 +159,30 @@ func (pr *packageReader) release(f field) (r Release, err error) {
 		case 4:
 			r.Retired, err = retirement(f)
 		case 5:
-			r.OuterChecksum, err = f.data()
+			r.OuterChecksum, err = checksum(f)
 		}
 		return err
 	})
 	if err == nil {
 		err = pr.entry()
 	}
-	if err == nil && (r.Version == "" || badSum(r.InnerChecksum) || badSum(r.OuterChecksum)) {
-		err = fmt.Errorf("%w: a release without a version, or with a checksum that is none (%.40q)", ErrMalformed, r.Version)
+	if err == nil && r.Version == "" {
+		err = fmt.Errorf("%w: a release without a version", ErrMalformed)
 	}
 	return r, err
 }
 
-func badSum(b []byte) bool { return len(b) != 0 && len(b) != sha256.Size }
+// checksum is nil where the registry sent an empty one.
+func checksum(f field) ([]byte, error) {
+	switch b, err := f.data(); {
+	case err != nil || len(b) == 0:
+		return nil, err
+	case len(b) != sha256.Size:
+		return nil, fmt.Errorf("%w: a checksum of %d bytes", ErrMalformed, len(b))
+	default:
+		return b, nil
+	}
+}
 
 func (pr *packageReader) dependency(f field) (d Dependency, err error) {
 	b, err := f.data()

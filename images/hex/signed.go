@@ -50,6 +50,10 @@ func (r *Repository) Verify(raw []byte, name string) (Package, error) {
 	if err != nil {
 		return Package{}, fmt.Errorf("unpack registry answer: %w", err)
 	}
+	return r.verify(signed, name)
+}
+
+func (r *Repository) verify(signed []byte, name string) (Package, error) {
 	payload, signature, err := readSigned(signed)
 	if err != nil {
 		return Package{}, fmt.Errorf("read registry answer: %w", err)

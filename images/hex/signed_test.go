@@ -136,10 +136,12 @@ func FuzzVerify(f *testing.F) {
 		f.Fatal(err)
 	}
 	r := &hex.Repository{Name: "acme", PublicKey: &key.PublicKey}
-	f.Add(hextest.Payload(hex.Package{Name: "tiny", Repository: "acme"}))
+	payload := hextest.Payload(hex.Package{Name: "tiny", Repository: "acme"})
+	f.Add(hextest.Signed(payload, make([]byte, 256)))
+	f.Add(append([]byte{0x0a, byte(len(payload))}, payload...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, raw := range [][]byte{b, hextest.Gzip(b)} {
-			if p, err := r.Verify(raw, "tiny"); err == nil || p.Name != "" {
+		for _, verify := range []func([]byte, string) (hex.Package, error){r.Verify, r.VerifySigned} {
+			if p, err := verify(b, "tiny"); err == nil || p.Name != "" {
 				t.Fatalf("%v was believed", p)
 			}
 		}
