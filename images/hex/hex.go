@@ -145,7 +145,7 @@ func (r *Repository) tarball(ctx context.Context, name, version string, outer []
 	if !cached {
 		got, err := r.get(ctx, "tarballs/"+name+"-"+version+".tar", "", MaxTarball)
 		if errors.Is(err, ErrNotFound) {
-			return nil, fmt.Errorf("%w: %w", ErrNoVersion, err)
+			return nil, fmt.Errorf("%w: there is no tarball of it", ErrNoVersion)
 		}
 		if err != nil {
 			return nil, err
@@ -170,10 +170,7 @@ func (r *Repository) check(name string) error {
 	if r.PublicKey == nil {
 		return fmt.Errorf("%w: repository %s has no public key: configure one", ErrSignature, r.Name)
 	}
-	if err := CheckName(name); err != nil {
-		return err
-	}
-	return nil
+	return CheckName(name)
 }
 
 // CheckName accepts a package name: 1 to 128 ASCII letters, digits and

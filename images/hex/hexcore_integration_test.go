@@ -56,6 +56,7 @@ main([Rebar, Dir]) ->
     [#{version := V, dependencies := [#{package := P, requirement := R}], outer_checksum := Outer}] = Releases,
     {ok, Tar} = file:read_file("ours.tar"),
     {ok, #{outer_checksum := Outer, metadata := #{<<"name">> := N}, contents := [{F, C}]}} = r3_hex_tarball:unpack(Tar, memory),
+    ok = file:write_file("hexpm.pem", maps:get(repo_public_key, r3_hex_core:default_config())),
     io:format("~s ~s ~s ~s ~s ~s", [V, P, R, N, F, C]).
 `
 
@@ -89,6 +90,13 @@ func TestHexCore(t *testing.T) {
 	put(t, dir, "core.escript", []byte(hexCore))
 	if got, want := runHexCore(t, dir), "2.0.0 recon ~> 2.5 tiny src/a.erl -module(a)."; got != want {
 		t.Errorf("hex_core read %q instead of %q", got, want)
+	}
+	hexpm, err := hex.HexPM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if known, err := hex.ReadPublicKey(filepath.Join(dir, "hexpm.pem")); err != nil || !known.Equal(hexpm.PublicKey) {
+		t.Errorf("hex_core knows another key of hex.pm (%v)", err)
 	}
 
 	r := &hex.Repository{Name: "acme", PublicKey: &key.PublicKey}
