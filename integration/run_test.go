@@ -50,7 +50,8 @@ func ownStage(t *testing.T, short string) *stage.Stage {
 	return s
 }
 
-// nothingLeft waits until the machine is as it was but for the stage's caches.
+// nothingLeft waits until the machine is as it was but for the stage's caches
+// and the shared world's host node.
 func nothingLeft(t *testing.T, s *stage.Stage) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // in cleanups, the test's own has ended
@@ -72,7 +73,7 @@ func nothingLeft(t *testing.T, s *stage.Stage) {
 func others(found []string) []string {
 	var out []string
 	for _, f := range found {
-		if f != "epmd name demo_web" {
+		if f != "epmd name demo_web" { // of the shared world's host node
 			out = append(out, f)
 		}
 	}

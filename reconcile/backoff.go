@@ -62,6 +62,14 @@ func (e *sickError) Unwrap() error { return e.last }
 // errStopped says that the node lives and the application in it does not.
 var errStopped = errors.New("the application stopped")
 
+// ErrNotReady is wrapped by a room that lacks something of the machine, such as
+// a program that is not installed: it is asked again soon, for nothing tells
+// when that is mended.
+var ErrNotReady = errors.New("not ready")
+
+// notReadyMost is the longest wait for a room that is not ready.
+const notReadyMost = 15 * time.Second
+
 // stageReasons are the words of status for a stage that failed.
 var stageReasons = map[string]string{
 	"image":    "build_failed",
@@ -101,6 +109,9 @@ func judge(err error) verdict {
 		if stage.stage == "image" {
 			v.phase, v.first, v.most = status.Failed, buildFirst, buildMost
 		}
+	}
+	if errors.Is(err, ErrNotReady) {
+		v.phase, v.first, v.most = status.Backoff, restartFirst, notReadyMost
 	}
 	return v
 }

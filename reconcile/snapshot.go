@@ -45,6 +45,11 @@ func (s *state) whole() *status.Host {
 		Apps:    make([]status.App, 0, len(s.entries)),
 		At:      time.Now(),
 	}
+	if explains, ok := s.host.(interface{ Err() error }); ok && !s.hostUp {
+		if err := explains.Err(); err != nil {
+			h.HostError = err.Error()
+		}
+	}
 	if h.Error == "" && s.gatewayErr != nil {
 		h.Error = s.gatewayErr.Error()
 	}

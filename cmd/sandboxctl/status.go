@@ -46,7 +46,10 @@ func showHost(w io.Writer, h status.Host, o outputFlag) error {
 
 func writeHost(w io.Writer, h status.Host) {
 	up := "not reachable"
-	if h.HostUp {
+	switch {
+	case !h.HostUp && h.HostError != "":
+		up = line(h.HostError)
+	case h.HostUp:
 		up = "up"
 		if h.HostOTP != "" {
 			up += ", OTP " + h.HostOTP

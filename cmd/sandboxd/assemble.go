@@ -28,7 +28,7 @@ type parts struct {
 	tasks      *runtime.Tasks
 	networks   *netns.Host
 	gateway    *distribution.Gateway
-	images     *images.Store
+	images     *lateImages
 	host       *control.Host
 	reconciler *reconcile.Reconciler
 	undo       []func() // closes what was opened, last first
@@ -75,6 +75,9 @@ func (p *parts) openStack(ctx context.Context, c Config) error {
 		StateDir: filepath.Join(c.RunDir, "guests"), LogDir: filepath.Join(c.Root, "logs"), Log: p.log,
 	})
 	p.opened(func() { p.tasks.Close() })
+	if err := p.tasks.Sweep(ctx); err != nil { // no reason to leave the guests alone
+		p.log.Warn("clear up after builds that were cut short", "err", err)
+	}
 	return nil
 }
 
@@ -120,20 +123,19 @@ func (p *parts) openGateway(ctx context.Context, c Config) error {
 	return err
 }
 
-func (p *parts) openImages(ctx context.Context, c Config) error {
-	bin, err := programs()
-	if err != nil {
-		return err
-	}
-	p.images, err = images.New(images.Config{
-		Client: p.stack.Client(), Root: filepath.Join(c.Root, "images"), Erlang: c.Erlang,
-		Rebar3: rebar3(bin), Sandbox: &sandbox{tasks: p.tasks, networks: p.networks}, Log: p.log,
-		GitAuth: gitConfig(c).Auth,
-	})
-	if err != nil {
-		return err
-	}
-	return p.tasks.SweepJobs(ctx)
+// openImages never fails: a machine that cannot build can still run guests.
+func (p *parts) openImages(_ context.Context, c Config) error {
+	p.images = &lateImages{open: func() (*images.Store, error) {
+		bin, err := programs()
+		if err != nil {
+			return nil, err
+		}
+		return images.New(images.Config{
+			Client: p.stack.Client(), Root: filepath.Join(c.Root, "images"), Erlang: c.Erlang,
+			Rebar3: rebar3(bin), Sandbox: &sandbox{tasks: p.tasks, networks: p.networks}, Log: p.log,
+		})
+	}}
+	return nil
 }
 
 // openHost connects our hidden node to the host VM, now and whenever it is there.

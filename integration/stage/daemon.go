@@ -46,7 +46,9 @@ func (s *Stage) StartDaemon(ctx context.Context, o Options) (*Daemon, error) {
 
 // RestartDaemon starts sandboxd with the configuration that is there.
 func (s *Stage) RestartDaemon(ctx context.Context) (*Daemon, error) {
-	p, err := s.Start("sandboxd", exec.Command(filepath.Join(s.Bin, "sandboxd"), "--config", s.ConfigPath()))
+	cmd := exec.Command(filepath.Join(s.Bin, "sandboxd"), "--config", s.ConfigPath())
+	cmd.Env = append(os.Environ(), s.Env...)
+	p, err := s.Start("sandboxd", cmd)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,26 @@ func (s *Stage) StartEPMD(ctx context.Context) error {
 	return Until(ctx, "epmd answers on "+EPMD, func() bool { return answers(EPMD) })
 }
 
+// OwnsEPMD reports whether the port mapper that answers is the stage's own.
+func (s *Stage) OwnsEPMD() bool { return s.epmd() != nil }
+
+// StopEPMD ends the stage's port mapper.
+func (s *Stage) StopEPMD() error {
+	if p := s.epmd(); p != nil {
+		return p.Stop(5 * time.Second)
+	}
+	return errors.New("stop epmd: it is not the stage's own")
+}
+
+func (s *Stage) epmd() *Proc {
+	for _, p := range s.procs {
+		if p.Name == "epmd" && p.Running() {
+			return p
+		}
+	}
+	return nil
+}
+
 func answers(addr string) bool {
 	c, err := net.DialTimeout("tcp", addr, time.Second)
 	if err == nil {

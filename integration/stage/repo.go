@@ -51,6 +51,9 @@ func (r *Repo) Commit(message string) error {
 // Tag names the newest commit.
 func (r *Repo) Tag(name string) error { return r.git("tag", name) }
 
+// Git runs git in the repository.
+func (r *Repo) Git(args ...string) error { return r.git(args...) }
+
 func (r *Repo) git(args ...string) error {
 	args = append([]string{"-c", "user.name=demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false"}, args...)
 	if out, err := run(r.Dir, "git", args...); err != nil {

@@ -18,12 +18,13 @@ import (
 
 // Stage is one set of folders with everything that runs in them.
 type Stage struct {
-	Bin      string // built programs
-	Dir      string // repositories, logs, configuration
-	Root     string // sandboxd's root: caches and images
-	RunDir   string // sandboxd's run_dir: sockets and namespaces
-	Hostname string // the machine's short name
-	Cookie   string // the cluster's
+	Bin      string   // built programs
+	Dir      string   // repositories, logs, configuration
+	Root     string   // sandboxd's root: caches and images
+	RunDir   string   // sandboxd's run_dir: sockets and namespaces
+	Hostname string   // the machine's short name
+	Cookie   string   // the cluster's
+	Env      []string // added to sandboxd's environment
 
 	procs  []*Proc
 	daemon *Daemon // the newest

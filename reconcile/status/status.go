@@ -27,6 +27,7 @@ const (
 type Host struct {
 	HostNode   string    `json:"host_node"`
 	HostUp     bool      `json:"host_up"`
+	HostError  string    `json:"host_error,omitempty"` // why it is not
 	HostOTP    string    `json:"host_otp,omitempty"`
 	Repo       string    `json:"repo"`
 	Branch     string    `json:"branch,omitempty"`
