@@ -62,6 +62,8 @@ func rootCommand() *cobra.Command {
 		Short:         "Ask sandboxd about BEAM guests, and try guests without it",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          knownCommand,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.PersistentFlags().StringVar(&socket, "socket", control.DefaultSocket, "control socket of sandboxd")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
@@ -72,6 +74,18 @@ func rootCommand() *cobra.Command {
 		c.Args = usageArgs(c.Args)
 	}
 	return root
+}
+
+// knownCommand gets what is no command's name.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return usage(fmt.Errorf("unknown command %q: did you mean %s?", args[0], near[0]))
+	}
+	return usage(fmt.Errorf("unknown command %q: 'sandboxctl help' lists them", args[0]))
 }
 
 func usage(err error) error { return &exitError{exitUsage, err} }

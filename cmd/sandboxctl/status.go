@@ -48,7 +48,7 @@ func writeHost(w io.Writer, h status.Host) {
 	up := "not reachable"
 	switch {
 	case !h.HostUp && h.HostError != "":
-		up = line(h.HostError)
+		up += ": " + line(h.HostError)
 	case h.HostUp:
 		up = "up"
 		if h.HostOTP != "" {

@@ -146,6 +146,9 @@ func (d *daemon) Plan(ctx context.Context) ([]status.Step, error) {
 
 // Subscribe implements control.Daemon; before there are parts it waits.
 func (d *daemon) Subscribe(ctx context.Context) iter.Seq[status.Event] {
+	if p := d.parts.Load(); p != nil {
+		return p.reconciler.Subscribe(ctx)
+	}
 	return func(yield func(status.Event) bool) {
 		select {
 		case <-d.ready:

@@ -30,7 +30,7 @@ type Daemon interface {
 	Trigger()
 	// Plan is what a pass would do now.
 	Plan(ctx context.Context) ([]status.Step, error)
-	// Subscribe follows what happens until ctx ends.
+	// Subscribe follows what happens from the moment of the call until ctx ends.
 	Subscribe(ctx context.Context) iter.Seq[status.Event]
 	// Logs copies the app's log to w, and what is added to it while follow.
 	Logs(ctx context.Context, app string, follow bool, w io.Writer) error

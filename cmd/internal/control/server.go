@@ -127,8 +127,9 @@ func (h handler) logs(w http.ResponseWriter, r *http.Request) {
 func (h handler) events(w http.ResponseWriter, r *http.Request) {
 	out := &flusher{w: w}
 	w.Header().Set("Content-Type", "text/event-stream")
+	events := h.daemon.Subscribe(r.Context()) // it stands before the client hears so
 	fmt.Fprint(out, ": following\n\n")
-	for e := range h.daemon.Subscribe(r.Context()) {
+	for e := range events {
 		line, err := json.Marshal(e)
 		if err != nil {
 			h.log.Error("encode an event", "err", err)
