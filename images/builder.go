@@ -18,11 +18,20 @@ import (
 )
 
 // A builder is the image that builds run in, made from the machine's own
-// files: Erlang, rebar3, and the few programs that rebar3 calls.
+// files: Erlang, rebar3, the few programs that rebar3 calls, a C compiler when
+// there is one, and Elixir for mix projects.
 type builder struct {
-	ref string // image name in containerd
-	key string // digest of paths, lengths and times of the files it is made from
+	ref   string // image name in containerd
+	key   string // digest of paths, lengths and times of the files it is made from
+	trees []tree // its layers
+	seen  times  // what to look at to know that the files are the same
 }
+
+// The two builders; a machine without Elixir has the first alone.
+const (
+	erlangBuilder = "erlang"
+	elixirBuilder = "elixir"
+)
 
 // rebarPath is where rebar3 is inside the builder.
 const rebarPath = "usr/bin/rebar3"
@@ -41,10 +50,10 @@ var optional = []string{"find", "hostname", "tar", "which", "xargs"}
 var gitCore = []string{"/usr/lib/git-core", "/usr/libexec/git-core"}
 
 // ensureBuilder makes the builder image unless one of the same files exists.
-func (s *Store) ensureBuilder(ctx context.Context) (builder, error) {
+func (s *Store) ensureBuilder(ctx context.Context, kind string) (builder, error) {
 	s.builderLock.Lock()
 	defer s.builderLock.Unlock()
-	b, t, err := s.planBuilder()
+	b, err := s.planBuilder(kind)
 	if err != nil {
 		return builder{}, err
 	}
@@ -54,43 +63,105 @@ func (s *Store) ensureBuilder(ctx context.Context) (builder, error) {
 	} else if ok && s.depot.complete(ctx, i) {
 		return b, nil
 	}
-	erlang, rest := split(t, clean(s.otp.root))
 	// Nobody downloads a builder: compressing it would only cost time.
-	image := unpacked{trees: []tree{erlang, rest}, config: v1.Config{WorkingDir: "/build"}, media: types.OCIUncompressedLayer}
+	image := unpacked{trees: b.trees, config: v1.Config{WorkingDir: "/build"}, media: types.OCIUncompressedLayer}
 	if _, err := s.depot.write(ctx, b.ref, image, label); err != nil {
 		return builder{}, fmt.Errorf("make the builder image: %w", err)
 	}
-	s.log.Info("made the builder image", "image", b.ref, "megabytes", t.size()>>20)
-	return b, s.dropOldBuilders(ctx, b.key)
+	s.log.Info("made the builder image", "image", b.ref, "megabytes", b.size()>>20)
+	return b, s.dropOldBuilders(ctx)
+}
+
+func (b builder) size() (n int64) {
+	for _, t := range b.trees {
+		n += t.size()
+	}
+	return n
 }
 
 // dropOldBuilders removes the builders made of files that the machine no
 // longer has.
-func (s *Store) dropOldBuilders(ctx context.Context, key string) error {
+func (s *Store) dropOldBuilders(ctx context.Context) error {
+	keys, err := s.builderKeys()
+	if err != nil {
+		return err
+	}
 	all, err := s.depot.list(ctx)
 	if err != nil {
 		return err
 	}
 	var old []string
 	for _, i := range all {
-		if have, ok := i.Labels[labelBuilder]; ok && have != key {
+		if have, ok := i.Labels[labelBuilder]; ok && !slices.Contains(keys, have) {
 			old = append(old, i.Name)
 		}
 	}
 	return s.depot.remove(ctx, false, old...)
 }
 
-// planBuilder lists the builder's files and names the image after them.
-func (s *Store) planBuilder() (builder, tree, error) {
+// builderKeys tells what this machine's builders are made of.
+func (s *Store) builderKeys() (keys []string, err error) {
+	kinds := []string{erlangBuilder}
+	if s.elixir.root != "" {
+		kinds = append(kinds, elixirBuilder)
+	}
+	for _, kind := range kinds {
+		b, err := s.planBuilder(kind)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, b.key)
+	}
+	return keys, nil
+}
+
+// planBuilder lists the builder's files and names the image after them. The
+// list is kept while nothing changes.
+func (s *Store) planBuilder(kind string) (builder, error) {
+	s.planLock.Lock()
+	defer s.planLock.Unlock()
+	if b, ok := s.plans[kind]; ok && b.seen.same() {
+		return b, nil
+	}
+	b, err := s.listBuilder(kind)
+	if err != nil {
+		return builder{}, fmt.Errorf("list the builder's files: %w", err)
+	}
+	s.plans[kind] = b
+	return b, nil
+}
+
+func (s *Store) listBuilder(kind string) (builder, error) {
 	t, err := builderTree(s.otp, s.rebar3)
 	if err != nil {
-		return builder{}, nil, fmt.Errorf("list the builder's files: %w", err)
+		return builder{}, err
 	}
-	key, err := t.key()
-	if err != nil {
-		return builder{}, nil, err
+	erlang, rest := split(t, clean(s.otp.root))
+	trees := []tree{erlang, rest}
+	if c := (tree{}); c.addCompiler() == nil {
+		trees = append(trees, c)
 	}
-	return builder{ref: refPrefix + "builder:" + key[:12], key: key}, t, nil
+	if kind == elixirBuilder {
+		elixir, err := s.elixir.tree()
+		if err != nil {
+			return builder{}, err
+		}
+		trees = append(trees, elixir)
+	}
+	h := sha256.New()
+	seen := times{}
+	for _, t := range trees {
+		key, err := t.key()
+		if err != nil {
+			return builder{}, err
+		}
+		fmt.Fprintln(h, key)
+		if err := seen.add(t); err != nil {
+			return builder{}, err
+		}
+	}
+	key := hex.EncodeToString(h.Sum(nil))
+	return builder{ref: refPrefix + "builder:" + key[:12], key: key, trees: trees, seen: seen}, nil
 }
 
 // builderTree lists every file of the builder image.
@@ -98,7 +169,7 @@ func builderTree(o otp, rebar3 string) (tree, error) {
 	t := tree{}
 	t.addMerged()
 	addEtc(t)
-	for _, dir := range []string{"build", "tmp", "proc", "dev", "run"} {
+	for _, dir := range []string{"build", "tmp", "proc", "dev", "run", archivesPath} {
 		t.addDir(dir)
 	}
 	if err := t.addFolder(o.root, "lib/*/doc", "lib/*/examples", "lib/*/src", "erts-*/doc", "erts-*/man"); err != nil {

@@ -57,22 +57,21 @@ func (l *buildLog) Write(p []byte) (int, error) {
 
 func (l *buildLog) Close() error { return l.file.Close() }
 
+// ours begins the lines that the build did not write.
+const ours = "beamsandbox: "
+
 // note writes a line of our own to a build log.
 func note(log io.Writer, format string, args ...any) {
-	fmt.Fprintf(log, "beamsandbox: "+format+"\n", args...)
+	fmt.Fprintf(log, ours+format+"\n", args...)
 }
 
-// reason says in one line why a build failed: what was refused to it, else
-// what it said last.
-func (l *buildLog) reason(refused []string) string {
-	if len(refused) > 0 {
-		return "it asked for " + printable(refused[0])
-	}
+// lastWords is what a build said last, in one line.
+func (l *buildLog) lastWords() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var lines []string
 	for line := range strings.Lines(string(l.tail)) {
-		if line = printable(line); line != "" {
+		if line = printable(line); line != "" && !strings.HasPrefix(line, ours) {
 			lines = append(lines, line)
 		}
 	}

@@ -24,16 +24,22 @@ const proxyPort = 8418
 
 // A proxy is a builder's only way out: it serves the git repositories that
 // the project declares, and those that these declare in turn, out of stores
-// that the host side fetched. Everything else is refused and noted.
+// that the host side fetched, and the configured Hex repositories. Everything
+// else is refused and noted.
 type proxy struct {
 	name   string // the app, for messages
 	source string // address of the app's own source
 	mirror mirror
+	hexes  hexRegistries
 	log    io.Writer // the build log
 
 	mu      sync.Mutex
 	allowed map[string]bool // addresses of git remotes
 	refused []string        // what was asked for and not given
+	failed  []string        // what is declared and could not be had
+	missing []string        // what a registry does not have
+	asked   []string        // packages of Hex repositories
+	given   []Dependency
 }
 
 // schemes maps the first part of a proxy path to the beginning of an address.
@@ -85,11 +91,11 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.pack(w, r, remote)
 		return
 	}
-	what := "the address " + r.URL.Path
-	if rest, ok := strings.CutPrefix(r.URL.Path, "/hex/"); ok {
-		what = "hex (" + rest + "): hex packages are not supported by this version, use git dependencies"
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/hex/"); ok && r.Method == http.MethodGet {
+		p.hex(w, r, rest)
+		return
 	}
-	p.refuse(w, what)
+	p.refuse(w, "the address "+r.URL.Path)
 }
 
 // cutRemote reads "/https/host/path<suffix>" as "https://host/path".
@@ -128,6 +134,9 @@ func (p *proxy) pack(w http.ResponseWriter, r *http.Request, remote string) {
 		return
 	}
 	p.learn(repo, q.commits)
+	for _, commit := range q.commits {
+		p.took(Dependency{Kind: "git", Name: stripUser(remote), Version: commit.String()})
+	}
 	w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
 	if err := q.answer(w, repo); err != nil {
 		note(p.log, "serve %s: %v", remote, err)
@@ -156,8 +165,7 @@ func (p *proxy) repository(w http.ResponseWriter, r *http.Request, remote string
 	}
 	repo, err := p.mirror.open(r.Context(), remote, update)
 	if err != nil {
-		note(p.log, "%v", err)
-		http.Error(w, err.Error(), http.StatusBadGateway)
+		p.fail(w, "the git repository "+stripUser(remote), err)
 		return nil, false
 	}
 	return repo, true
@@ -241,9 +249,19 @@ func (p *proxy) refuse(w http.ResponseWriter, what string) {
 	http.Error(w, "beamsandbox refuses "+message, http.StatusForbidden)
 }
 
-// refusals returns what was refused so far.
-func (p *proxy) refusals() []string {
+// trouble says in one phrase what the builder did not get, "" when it got all.
+// What was refused tells most; what is missing may have been optional, and
+// then the builder's own last words say more.
+func (p *proxy) trouble(lastWords string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.refused)
+	switch {
+	case len(p.refused) > 0:
+		return "it asked for " + printable(p.refused[0])
+	case len(p.failed) > 0:
+		return "it could not get " + printable(p.failed[0])
+	case len(p.missing) > 0:
+		return lastWords + "; there is no " + printable(p.missing[0])
+	}
+	return lastWords
 }

@@ -142,7 +142,7 @@ func TestProxyRefuses(t *testing.T) {
 		"/ssh/git@other.example/x/info/refs?service=git-upload-pack":                        "ssh is only used",
 		"/https/git.example/dep/info/refs?service=git-receive-pack":                         "refuses",
 		"/https/git.example/dep/HEAD":                                                       "refuses",
-		"/hex/packages/cowboy":                                                              "hex packages are not supported",
+		"/hex/packages/cowboy":                                                              "it is not configured",
 		"/":                                                                                 "refuses",
 	} {
 		response, err := http.Get(base + path)
@@ -155,7 +155,7 @@ func TestProxyRefuses(t *testing.T) {
 			t.Errorf("GET %s = %d %q, %v; want 403 with %q", path, response.StatusCode, body, err, want)
 		}
 	}
-	if got := p.refusals(); len(got) != 8 {
+	if got := p.refused; len(got) != 8 {
 		t.Errorf("%d refusals were noted, want 8: %q", len(got), got)
 	}
 }

@@ -11,24 +11,20 @@ import (
 	"beamsandbox/distribution/term"
 )
 
-// A project is what rebar.config and rebar.lock say without being run:
-// rebar.config.script is code, and runs in the builder alone.
-type project struct {
-	remotes  []string // addresses of git dependencies and plugins
-	release  bool     // a relx section or relx.config is there
-	profiles bool
-}
+// rebarFile and rebarLock are what a rebar3 project is known by.
+const (
+	rebarFile = "rebar.config"
+	rebarLock = "rebar.lock"
+)
 
 // maxConfig bounds the configuration files that are parsed, in bytes.
 const maxConfig = 1 << 20
 
-// readProject reads the configuration of the rebar3 project below root.
+// readProject reads what rebar.config and rebar.lock say without being run:
+// rebar.config.script is code, and runs in the builder alone.
 func readProject(root *os.Root) (project, error) {
 	var p project
-	if _, err := root.Stat("rebar.config"); errors.Is(err, fs.ErrNotExist) {
-		return p, errors.New("the source has no rebar.config: only rebar3 projects are built by this version")
-	}
-	for _, name := range []string{"rebar.config", "rebar.lock"} {
+	for _, name := range []string{rebarFile, rebarLock} {
 		data, err := readConfig(root, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -70,6 +66,9 @@ func (p *project) read(terms []term.Term) {
 			switch pair[0] {
 			case term.Atom("relx"):
 				p.release = true
+			case term.Atom("deps"):
+				list, ok := pair[1].(term.List)
+				p.deps = ok && len(list.Elems) > 0
 			case term.Atom("profiles"):
 				p.profiles = true
 				p.release = p.release || prodHasRelease(pair[1])

@@ -29,7 +29,7 @@ func TestReadProject(t *testing.T) {
 				{b, ".*", {git, "https://h/b", {branch, "main"}}, [raw]}, {c, {git_subdir, <<"https://h/c">>, {ref, "x"}, "d"}}]}.
 				{plugins, [{p, {git, "https://h/p", "main"}}]}.`,
 			"rebar.lock": `{"1.2.0", [{<<"d">>, {git, "https://h/d", {ref, "abc"}}, 1}]}.`,
-		}, project{remotes: []string{"https://h/a.git", "https://h/b", "https://h/c", "https://h/p", "https://h/d"}}},
+		}, project{deps: true, remotes: []string{"https://h/a.git", "https://h/b", "https://h/c", "https://h/p", "https://h/d"}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -43,7 +43,7 @@ func TestReadProject(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(project{})); diff != "" {
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(project{}, tool{})); diff != "" {
 				t.Errorf("project (-want +got):\n%s", diff)
 			}
 		})
@@ -52,7 +52,6 @@ func TestReadProject(t *testing.T) {
 
 func TestReadProjectRefuses(t *testing.T) {
 	for name, tt := range map[string]struct{ content, want string }{
-		"none":    {"", "no rebar.config"},
 		"syntax":  {"{deps, [}.\n", "rebar.config: "},
 		"endless": {strings.Repeat(" ", maxConfig+1), "at most"},
 	} {
@@ -123,17 +122,24 @@ func TestBuildLogReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { log.file.Close() })
-	if got := log.reason(nil); got != "it printed nothing" {
+	if got := log.lastWords(); got != "it printed nothing" {
 		t.Errorf("reason of silence = %q", got)
 	}
 	if _, err := log.Write([]byte("one\n\x1b[0;31m===> Compiling a\x1b[0m failed\n\x1b]0;title\x07two\n\n")); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := log.reason(nil), "one | Compiling a failed | ]0;titletwo"; got != want {
+	if got, want := log.lastWords(), "one | Compiling a failed | ]0;titletwo"; got != want {
 		t.Errorf("reason = %q, want %q", got, want)
 	}
-	if got := log.reason([]string{"hex"}); got != "it asked for hex" {
-		t.Errorf("reason of a refusal = %q", got)
+	for want, p := range map[string]*proxy{
+		"it asked for hex":   {refused: []string{"hex"}, failed: []string{"x"}, missing: []string{"y"}},
+		"it could not get x": {failed: []string{"x"}, missing: []string{"y"}},
+		"two; there is no y": {missing: []string{"y"}},
+		"two":                {},
+	} {
+		if got := p.trouble("two"); got != want {
+			t.Errorf("trouble = %q, want %q", got, want)
+		}
 	}
 }
 
@@ -156,7 +162,7 @@ func TestBuildLogIsBounded(t *testing.T) {
 	if err != nil || info.Size() != maxLog {
 		t.Errorf("the log is %v bytes, %v; want %d", info.Size(), err, maxLog)
 	}
-	if got := log.reason(nil); !strings.HasSuffix(got, "the end") {
+	if got := log.lastWords(); !strings.HasSuffix(got, "the end") {
 		t.Errorf("reason = %.20q…, want the end of the output", got)
 	}
 }

@@ -22,7 +22,8 @@ type record struct {
 	Revision string
 	Release  Release
 	Built    time.Time
-	Code     bool // handed out as code folders
+	Code     bool         // handed out as code folders
+	Resolved []Dependency `json:",omitempty"` // what the build took from outside
 
 	dir  string
 	used time.Time // when the record was last written or asked for

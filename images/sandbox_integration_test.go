@@ -112,6 +112,7 @@ func rooms(t *testing.T) (*guests, images.Config) {
 	g := &guests{stack: s, tasks: tasks, nets: nets}
 	return g, images.Config{
 		Client: s.Client(), Root: filepath.Join(t.TempDir(), "images"), Rebar3: filepath.Join(bin, "rebar3"), Sandbox: g,
+		HexSource: filepath.Join(bin, "erlang-hex.tar.gz"),
 	}
 }
 

@@ -24,6 +24,7 @@ func (s *Store) fetches() map[app.SourceType]fetch {
 	return map[app.SourceType]fetch{
 		app.SourceGit:     gitSource{s.gits},
 		app.SourcePath:    pathSource{},
+		app.SourceHex:     hexSource{s.hexes, s.log},
 		app.SourceRelease: releaseSource{},
 	}
 }
@@ -43,6 +44,9 @@ func (r Recipe) prebuilt() bool {
 
 // address is the source as a person writes it, for a label.
 func address(r Recipe) string {
+	if r.Source.Type == app.SourceHex {
+		return fmt.Sprintf("hex %s %s", hexPackage(r), hexVersion(r))
+	}
 	return fmt.Sprintf("%s %s %s", r.Source.Type, stripUser(r.Source.URL), r.Source.Ref)
 }
 

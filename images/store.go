@@ -26,7 +26,14 @@ type Config struct {
 	Sandbox Sandbox
 	// GitAuth gives the credentials for a git address; nil: go-git's defaults.
 	GitAuth func(address string) (transport.AuthMethod, error)
+	Hex     []HexRepository // asked in this order; none: packages of Hex are refused
+	Elixir  string          // root folder of Elixir; "": the one whose elixir is on PATH, if any
+	// HexSource is the source of Hex for mix, Debian's erlang-hex tarball;
+	// "": erlang-hex.tar.gz beside this program, if it is there.
+	HexSource string
+
 	Memory  int64         // bytes that a build may use, 0: 1 GiB
+	Disk    int64         // bytes that a build may write, 0: 4 GiB
 	Timeout time.Duration // how long a build may take, 0: 10 minutes
 	Log     *slog.Logger
 }
@@ -40,11 +47,17 @@ type Store struct {
 	rebar3  string
 	sandbox Sandbox
 	gits    gits
+	hexes   hexRegistries
+	elixir  elixir
 	memory  int64
+	disk    int64
 	timeout time.Duration
 	log     *slog.Logger
 
 	builderLock sync.Mutex
+	hexLock     sync.Mutex // of the folder with Hex for mix
+	planLock    sync.Mutex
+	plans       map[string]builder // by kind, see planBuilder
 	mu          sync.Mutex
 	apps        map[app.Name]*sync.Mutex
 }
@@ -80,7 +93,14 @@ func New(c Config) (*Store, error) {
 	}
 	s := &Store{
 		depot: depot{c.Client}, root: c.Root, otp: o, rebar3: c.Rebar3, sandbox: c.Sandbox, gits: gits{c.GitAuth},
-		memory: c.Memory, timeout: c.Timeout, log: c.Log, apps: map[app.Name]*sync.Mutex{},
+		memory: c.Memory, disk: c.Disk, timeout: c.Timeout, log: c.Log, apps: map[app.Name]*sync.Mutex{},
+		elixir: findElixir(elixir{root: c.Elixir, hex: c.HexSource}), plans: map[string]builder{},
+	}
+	if s.hexes, err = openHexes(c.Hex, s.path("hex")); err != nil {
+		return nil, err
+	}
+	if s.disk == 0 {
+		s.disk = 4 << 30
 	}
 	if s.memory == 0 {
 		s.memory = 1 << 30
@@ -89,7 +109,7 @@ func New(c Config) (*Store, error) {
 		s.timeout = 10 * time.Minute
 	}
 	// What a killed process left half done is of no use.
-	if err := os.RemoveAll(s.path("work")); err != nil {
+	if err := sweepWork(s.path("work")); err != nil {
 		return nil, fmt.Errorf("clear unfinished builds: %w", err)
 	}
 	return s, nil
@@ -193,7 +213,7 @@ func (s *Store) Remove(ctx context.Context, name app.Name) error {
 func (s *Store) remove(ctx context.Context, name app.Name) error {
 	defer s.lock(name)()
 	errs := []error{s.prune(ctx, name, 1, true), s.retire(ctx, name)}
-	for _, kind := range []string{"releases", "logs", "git"} {
+	for _, kind := range []string{"releases", "logs", "git", "locks"} {
 		errs = append(errs, os.RemoveAll(s.path(kind, string(name))))
 		_ = os.Remove(s.path(kind)) // it stays while another app has something there
 	}

@@ -330,8 +330,8 @@ func TestBuildFailures(t *testing.T) {
 		want  string
 	}{
 		"broken code":  {map[string]string{"rebar.config": "", "src/bad.app.src": app1, "src/bad.erl": "-module(bad).\nx("}, "src/bad.erl"},
-		"hex":          {map[string]string{"rebar.config": "{deps, [cowboy]}.", "src/bad.app.src": app1}, "hex packages are not supported"},
-		"no rebar":     {map[string]string{"README": "x"}, "no rebar.config"},
+		"hex":          {map[string]string{"rebar.config": "{deps, [cowboy]}.", "src/bad.app.src": app1}, "Package not found in any repo: cowboy"},
+		"no rebar":     {map[string]string{"README": "x"}, "neither rebar.config nor mix.exs"},
 		"broken terms": {map[string]string{"rebar.config": "{deps, [}."}, "rebar.config"},
 		"foreign host": {map[string]string{"rebar.config": `{deps, [{x, {git, "ssh://git@nowhere.invalid/x", "main"}}]}.`, "src/bad.app.src": app1}, "ssh is only used"},
 		"other app":    {map[string]string{"rebar.config": "", "src/else.app.src": strings.Replace(app1, "bad", "else", 1)}, "bad"},
@@ -344,7 +344,7 @@ func TestBuildFailures(t *testing.T) {
 			t.Log(err)
 		})
 	}
-	for _, kind := range []app.SourceType{app.SourceHex, app.SourceMesh, app.SourceImage} {
+	for _, kind := range []app.SourceType{app.SourceMesh} {
 		_, err := s.Ensure(t.Context(), images.Recipe{Name: "x", Source: app.Source{Type: kind}})
 		if err == nil || !strings.Contains(err.Error(), "source type "+string(kind)+" is not supported by this version") {
 			t.Errorf("source type %s: %v", kind, err)
