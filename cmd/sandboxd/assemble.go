@@ -130,9 +130,15 @@ func (p *parts) openImages(_ context.Context, c Config) error {
 		if err != nil {
 			return nil, err
 		}
+		repositories, err := c.openHex()
+		if err != nil {
+			return nil, err
+		}
 		return images.New(images.Config{
 			Client: p.stack.Client(), Root: filepath.Join(c.Root, "images"), Erlang: c.Erlang,
 			Rebar3: rebar3(bin), Sandbox: &sandbox{tasks: p.tasks, networks: p.networks}, Log: p.log,
+			GitAuth: gitConfig(c).Auth, Hex: repositories, Elixir: c.Elixir, HexSource: hexSource(bin, c.HexSource),
+			Memory: c.BuildMemory, Disk: c.BuildDisk, Timeout: c.BuildTimeout,
 		})
 	}}
 	return nil

@@ -42,6 +42,12 @@ type Config struct {
 	SSHKey       string
 	KnownHosts   string
 	GitTokenFile string
+	Hex          []hexRepository // nil: hex.pm
+	Elixir       string          // root of Elixir; "": that of elixir on PATH
+	HexSource    string          // source of Hex for mix; "": beside our programs
+	BuildMemory  int64           // bytes, 0: as images has it
+	BuildDisk    int64           // bytes, 0: as images has it
+	BuildTimeout time.Duration   // 0: as images has it
 	Policy       policy.Rules
 	PlainFolder  string              // --apps: a folder instead of a git repository
 	Getenv       func(string) string // cookies of the environment, taken out of it
@@ -97,6 +103,9 @@ func (c *Config) complete(path string) error {
 	name, host, ok := strings.Cut(c.HostNode, "@")
 	if !ok || name == "" || host != c.Hostname {
 		return fmt.Errorf("%s: sandboxd.host_node: expected 'name@%s' (this machine's short name), found '%s'", path, c.Hostname, c.HostNode)
+	}
+	if _, err := c.openHex(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	c.Policy.AllowPath = c.PlainFolder != ""
 	for _, dir := range []string{c.Root, c.RunDir, c.Socket} {

@@ -44,6 +44,12 @@ func (c *Config) sandboxdKeys(dir string) map[string]setting {
 		"ssh_key":        {"a path", path(dir, &c.SSHKey)},
 		"known_hosts":    {"a path", path(dir, &c.KnownHosts)},
 		"git_token_file": {"a path", path(dir, &c.GitTokenFile)},
+		"hex":            {"a list of #{name, url, public_key, auth_token_file}", c.hexRepositories(dir)},
+		"elixir":         {"the path of an Elixir root", path(dir, &c.Elixir)},
+		"hex_source":     {"the path of Debian's erlang-hex tarball", path(dir, &c.HexSource)},
+		"build_memory":   {"MB, 64 or more", megabytes(&c.BuildMemory, 64)},
+		"build_disk":     {"MB, 64 or more", megabytes(&c.BuildDisk, 64)},
+		"build_timeout":  {"milliseconds, 1000 or more", milliseconds(&c.BuildTimeout, 1000)},
 		"policy":         {"the path of a readable policy file, or its keys", c.policy(dir)},
 	}
 }
@@ -95,6 +101,14 @@ func milliseconds(p *time.Duration, least int) func(term.Term) bool {
 		n, ok := t.(term.Int)
 		*p = time.Duration(n) * time.Millisecond
 		return ok && int(n) >= least && n < 1<<40
+	}
+}
+
+func megabytes(p *int64, least int) func(term.Term) bool {
+	return func(t term.Term) bool {
+		n, ok := t.(term.Int)
+		*p = int64(n) << 20
+		return ok && int(n) >= least && n < 1<<30
 	}
 }
 

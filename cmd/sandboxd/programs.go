@@ -34,3 +34,13 @@ func rebar3(bin string) string {
 	p, _ := exec.LookPath("rebar3") //nolint:errcheck // "" says it
 	return p
 }
+
+// hexSource is the configured source of Hex for mix, else the one beside our
+// programs, "" when there is none.
+func hexSource(bin, configured string) string {
+	own := filepath.Join(bin, "erlang-hex.tar.gz")
+	if _, err := os.Stat(own); configured != "" || err != nil {
+		return configured
+	}
+	return own
+}
