@@ -26,7 +26,7 @@ type build struct {
 }
 
 // buildFormat changes when the same inputs give another image than before.
-const buildFormat = "1"
+const buildFormat = "2"
 
 // plan resolves the source and digests what the build will read.
 func (s *Store) plan(ctx context.Context, r Recipe, f fetch) (build, error) {
@@ -159,8 +159,8 @@ func (s *Store) describe(ctx context.Context, i core.Image) (Image, error) {
 		Name: app.Name(i.Labels[labelApp]), Ref: i.Name, Digest: i.Target.Digest.String(), Revision: i.Labels[labelRevision],
 		Cached: true, Built: i.CreatedAt,
 	}
-	if err := json.Unmarshal([]byte(config.Config.Labels[labelRelease]), &out.Release); err != nil {
-		return Image{}, fmt.Errorf("read the release of image %s: %w", i.Name, err)
+	if out.Release, err = bootOf(config); err != nil {
+		return Image{}, fmt.Errorf("read image %s: %w", i.Name, err)
 	}
 	return out, nil
 }

@@ -43,6 +43,16 @@ type Release struct {
 	ERTS    string   // "13.1.5"
 	Root    string   // ROOTDIR inside the image, "/app"
 	Apps    []string // applications of the release, "pulse-1.0.0"
+	// Entry is how an image that holds no release of ours starts; the other
+	// fields are then empty.
+	Entry *Entry `json:",omitempty"`
+}
+
+// Entry is the command that an image brings (OCI image-spec, config.md).
+type Entry struct {
+	Args []string // entrypoint and command
+	Env  []string // "KEY=value"
+	Dir  string   // working directory
 }
 
 // Job is one command in a builder guest.

@@ -21,8 +21,8 @@ import (
 	"beamsandbox/reconcile/app"
 )
 
-// archive packs headers with their content; gzipped when z.
-func archive(t *testing.T, z bool, headers []tar.Header, content map[string]string) []byte {
+// tarOf packs headers with their content; gzipped when z.
+func tarOf(t *testing.T, z bool, headers []tar.Header, content map[string]string) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -62,7 +62,7 @@ func packDir(t *testing.T, dir, prefix string) []byte {
 		headers = append(headers, tar.Header{Name: prefix + name, Typeflag: tar.TypeReg})
 		content[prefix+name] = string(data)
 	}
-	return archive(t, true, headers, content)
+	return tarOf(t, true, headers, content)
 }
 
 func sumOf(data []byte) string {
@@ -92,14 +92,14 @@ func TestUntarRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, z := range []bool{false, true} {
-				err := untar(bytes.NewReader(archive(t, z, tt.headers, nil)), t.TempDir())
+				err := untar(bytes.NewReader(tarOf(t, z, tt.headers, nil)), t.TempDir())
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("err = %v, want %q in it", err, tt.want)
 				}
 			}
 		})
 	}
-	for name, data := range map[string][]byte{"empty": nil, "text": []byte(strings.Repeat("no archive ", 100)), "cut": archive(t, true, []tar.Header{file("a")}, nil)[:20]} {
+	for name, data := range map[string][]byte{"empty": nil, "text": []byte(strings.Repeat("no archive ", 100)), "cut": tarOf(t, true, []tar.Header{file("a")}, nil)[:20]} {
 		if err := untar(bytes.NewReader(data), t.TempDir()); err == nil {
 			t.Errorf("%s: no error", name)
 		}
@@ -124,7 +124,7 @@ func TestUntarBomb(t *testing.T) {
 }
 
 func TestReleaseSource(t *testing.T) {
-	good := archive(t, true, []tar.Header{{Name: "./a/b", Typeflag: tar.TypeReg}}, map[string]string{"./a/b": "hi"})
+	good := tarOf(t, true, []tar.Header{{Name: "./a/b", Typeflag: tar.TypeReg}}, map[string]string{"./a/b": "hi"})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/app.tar.gz" {
 			http.NotFound(w, r)

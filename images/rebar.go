@@ -210,36 +210,3 @@ func words(line string) (out []string) {
 	flush()
 	return out
 }
-
-// substitute replaces ${VAR:-default} by its default, as relx does where the
-// variable is not set; one without a default is an error.
-func substitute(file, text string) (string, error) {
-	var missing []string
-	out := os.Expand(escapeDollar(text), func(name string) string {
-		if name == "$" {
-			return "$"
-		}
-		variable, def, ok := strings.Cut(name, ":-")
-		if !ok {
-			missing = append(missing, variable)
-		}
-		return def
-	})
-	if len(missing) > 0 {
-		return "", fmt.Errorf("%s uses ${%s} without a default: write ${%s:-value}, or set it in the app's env", file, missing[0], missing[0])
-	}
-	return out, nil
-}
-
-// escapeDollar keeps every $ that does not begin ${: Erlang writes $a.
-func escapeDollar(text string) string {
-	var out strings.Builder
-	for i := range len(text) {
-		if text[i] == '$' && (i+1 == len(text) || text[i+1] != '{') {
-			out.WriteString("${$}")
-			continue
-		}
-		out.WriteByte(text[i])
-	}
-	return out.String()
-}

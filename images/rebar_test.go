@@ -106,16 +106,6 @@ func TestFilterArgs(t *testing.T) {
 	}
 }
 
-func TestSubstitute(t *testing.T) {
-	got, err := substitute("sys.config.src", `[{a, [{port, ${PORT:-8080}}, {c, $a}, {d, "$"}, {e, "${E:-}"}]}].`)
-	if want := `[{a, [{port, 8080}, {c, $a}, {d, "$"}, {e, ""}]}].`; err != nil || got != want {
-		t.Errorf("substitute = %q, %v; want %q", got, err, want)
-	}
-	if _, err := substitute("sys.config.src", "${SECRET}"); err == nil || !strings.Contains(err.Error(), "${SECRET}") {
-		t.Errorf("err = %v, want the variable's name", err)
-	}
-}
-
 func TestBuildLogReason(t *testing.T) {
 	log, err := openLog(filepath.Join(t.TempDir(), "logs", "build.log"))
 	if err != nil {

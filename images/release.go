@@ -155,47 +155,77 @@ func (c *collector) copy(p string, mode fs.FileMode) (err error) {
 	return errors.Join(err, w.Close())
 }
 
-// configure leaves a sys.config and a vm.args in every release, with relx's
-// variables at their defaults and without the flags that the runtime owns.
+// configure leaves a sys.config and a vm.args in every release, or their
+// templates where variables are left for the runtime to fill in, without the
+// flags that the runtime owns.
 func (c *collector) configure() error {
+	c.noteScripts()
 	dir := filepath.Join(c.to, "releases", c.rel.Version)
-	config, err := configText(dir, "sys.config", "[].\n")
+	config, err := readTemplate(dir, "sys.config", "[].\n")
 	if err != nil {
 		return err
 	}
-	args, err := configText(dir, "vm.args", "")
+	args, err := readTemplate(dir, "vm.args", "")
 	if err != nil {
 		return err
 	}
-	args, dropped := filterArgs(args)
-	if len(dropped) > 0 {
+	var dropped []string
+	if args.text, dropped = filterArgs(args.text); len(dropped) > 0 {
 		note(c.log, "took %s out of vm.args: the runtime sets them", strings.Join(dropped, " "))
 	}
-	return errors.Join(
-		os.WriteFile(filepath.Join(dir, "sys.config"), []byte(config), 0o644),
-		os.WriteFile(filepath.Join(dir, "vm.args"), []byte(args), 0o644))
+	return errors.Join(config.write(dir), args.write(dir))
 }
 
-// configText reads name or its template name.src, which goes.
-func configText(dir, name, missing string) (string, error) {
+// A templated is a configuration file of a release, or the template of one.
+type templated struct{ name, text string }
+
+// readTemplate reads name.src, else name, and removes both: relx prefers the
+// template. One without variables is no template.
+func readTemplate(dir, name, missing string) (templated, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return "", err
+		return templated{}, err
 	}
 	defer root.Close() //nolint:errcheck // opened to read
-	if data, err := readConfig(root, name+".src"); err == nil {
-		if err := root.Remove(name + ".src"); err != nil {
-			return "", err
+	for _, file := range []string{name + ".src", name} {
+		data, err := readConfig(root, file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
-		return substitute(name+".src", string(data))
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return "", err
+		if err != nil {
+			return templated{}, err
+		}
+		for _, old := range []string{name + ".src", name} {
+			if err := root.Remove(old); err == nil || errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			return templated{}, fmt.Errorf("replace %s of the release: %w", old, err)
+		}
+		if file != name && !strings.Contains(string(data), "${") {
+			file = name
+		}
+		return templated{file, string(data)}, nil
 	}
-	data, err := readConfig(root, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return missing, nil
+	return templated{name, missing}, nil
+}
+
+func (t templated) write(dir string) error {
+	return os.WriteFile(filepath.Join(dir, t.name), []byte(t.text), 0o644)
+}
+
+// noteScripts tells of a release's env.sh that does more than comment: no
+// shell runs it.
+func (c *collector) noteScripts() {
+	data, err := readConfig(c.from, "releases/"+c.rel.Version+"/env.sh")
+	if err != nil {
+		return
 	}
-	return string(data), err
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			note(c.log, "env.sh is not run, no shell is in a guest: it begins with %.120q; put variables into env, in capital letters", line)
+			return
+		}
+	}
 }
 
 // trees parts a collected release in dir in the layers of a guest's image:

@@ -69,17 +69,46 @@ func TestCollect(t *testing.T) {
 	files := []string{
 		erts + "beam.smp", erts + "erl_child_setup", erts + "erlexec", erts + "inet_gethost", "etc/a.conf", "lib/a-1.0.0/ebin/a.beam",
 		"lib/a-1.0.0/priv/data", "lib/a-1.0.0/priv/src/kept", "lib/dep-0.1/ebin/dep.beam", "releases/1.0.0/a.rel",
-		"releases/1.0.0/start.boot", "releases/1.0.0/sys.config", "releases/1.0.0/vm.args",
+		"releases/1.0.0/start.boot", "releases/1.0.0/sys.config.src", "releases/1.0.0/vm.args",
 	}
 	if diff := cmp.Diff(files, below(t, to)); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	for name, want := range map[string]string{"sys.config": `[{a, [{port, 80}]}].`, "vm.args": "+P 1000\n"} {
+	for name, want := range map[string]string{"sys.config.src": `[{a, [{port, ${PORT:-80}}]}].`, "vm.args": "+P 1000\n"} {
 		if got, err := os.ReadFile(filepath.Join(to, "releases/1.0.0", name)); err != nil || string(got) != want {
 			t.Errorf("%s = %q, %v; want %q", name, got, err, want)
 		}
 	}
 	checkTrees(t, to, rel, o)
+}
+
+// A template without variables is none; scripts that would run are told of.
+func TestCollectConfiguration(t *testing.T) {
+	o := machineOTP(t)
+	dir, to := assembled(t, o), t.TempDir()
+	put(t, filepath.Join(dir, "releases/1.0.0/sys.config.src"), "[].")
+	put(t, filepath.Join(dir, "releases/1.0.0/sys.config"), "[{old, []}].")
+	put(t, filepath.Join(dir, "releases/1.0.0/vm.args.src"), "-name ${NODE}\n+P ${MAX:-9}\n")
+	put(t, filepath.Join(dir, "releases/1.0.0/env.sh"), "#!/bin/sh\n\n# comment\nexport A=1\n")
+	var log strings.Builder
+	if _, err := collect(mustRoot(t, dir), to, o, &log); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, name := range below(t, filepath.Join(to, "releases/1.0.0")) {
+		data, err := os.ReadFile(filepath.Join(to, "releases/1.0.0", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[name] = string(data)
+	}
+	want := map[string]string{"a.rel": "x", "start.boot": "boot", "sys.config": "[].", "vm.args.src": "+P ${MAX:-9}\n"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(log.String(), `env.sh is not run`) || !strings.Contains(log.String(), "export A=1") {
+		t.Errorf("the log says %q", log.String())
+	}
 }
 
 // checkTrees looks where the release's files go: one layer each.
@@ -146,9 +175,6 @@ func TestCollectRefuses(t *testing.T) {
 		"endless configuration": {func(d string) error {
 			return os.Truncate(filepath.Join(d, "releases/1.0.0/vm.args"), maxConfig+1)
 		}, "vm.args"},
-		"variable without default": {func(d string) error {
-			return os.WriteFile(filepath.Join(d, "releases/1.0.0/sys.config.src"), []byte("${X}"), 0o644)
-		}, "${X}"},
 		"configuration that is a link": {func(d string) error {
 			return os.Symlink("/etc/shadow", filepath.Join(d, "releases/1.0.0/sys.config"))
 		}, "escapes"},

@@ -26,8 +26,12 @@ type Config struct {
 	Sandbox Sandbox
 	// GitAuth gives the credentials for a git address; nil: go-git's defaults.
 	GitAuth func(address string) (transport.AuthMethod, error)
-	Hex     []HexRepository // asked in this order; none: packages of Hex are refused
-	Elixir  string          // root folder of Elixir; "": the one whose elixir is on PATH, if any
+	// RegistryAuth gives the credentials for a registry's host, "" for none;
+	// nil: images are pulled and pushed without any.
+	RegistryAuth func(host string) (user, secret string, err error)
+
+	Hex    []HexRepository // asked in this order; none: packages of Hex are refused
+	Elixir string          // root folder of Elixir; "": the one whose elixir is on PATH, if any
 	// HexSource is the source of Hex for mix, Debian's erlang-hex tarball;
 	// "": erlang-hex.tar.gz beside this program, if it is there.
 	HexSource string
@@ -47,6 +51,7 @@ type Store struct {
 	rebar3  string
 	sandbox Sandbox
 	gits    gits
+	oci     ociHosts
 	hexes   hexRegistries
 	elixir  elixir
 	memory  int64
@@ -92,7 +97,7 @@ func New(c Config) (*Store, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		depot: depot{c.Client}, root: c.Root, otp: o, rebar3: c.Rebar3, sandbox: c.Sandbox, gits: gits{c.GitAuth},
+		depot: depot{c.Client}, root: c.Root, otp: o, rebar3: c.Rebar3, sandbox: c.Sandbox, gits: gits{c.GitAuth}, oci: ociHosts{c.RegistryAuth},
 		memory: c.Memory, disk: c.Disk, timeout: c.Timeout, log: c.Log, apps: map[app.Name]*sync.Mutex{},
 		elixir: findElixir(elixir{root: c.Elixir, hex: c.HexSource}), plans: map[string]builder{},
 	}
@@ -144,6 +149,9 @@ func (s *Store) Ensure(ctx context.Context, r Recipe) (Image, error) {
 	if r.Code && r.OTP != "" && r.OTP != s.otp.release {
 		return Image{}, fmt.Errorf("build %s for the host VM: %w: the host VM runs OTP %s, %s holds OTP %s; set erlang to the host VM's", r.Name, ErrOTP, r.OTP, s.otp.root, s.otp.release)
 	}
+	if r.Source.Type == app.SourceImage {
+		return s.ensureImage(ctx, r)
+	}
 	f, err := s.fetchFor(r)
 	if err != nil {
 		return Image{}, err
@@ -173,7 +181,7 @@ func (s *Store) Ensure(ctx context.Context, r Recipe) (Image, error) {
 // last finds the newest build of the same recipe for when a git remote does
 // not answer: a machine that boots without a network starts what it had.
 func (s *Store) last(ctx context.Context, r Recipe) (Image, bool) {
-	if r.Source.Type != app.SourceGit || ctx.Err() != nil {
+	if r.Source.Type != app.SourceGit && r.Source.Type != app.SourceImage || ctx.Err() != nil {
 		return Image{}, false
 	}
 	if r.Code {

@@ -203,7 +203,11 @@ func (w *worker) task(ctx context.Context, net netns.Network) (runtime.Task, err
 }
 
 func bootable(r images.Release) runtime.Release {
-	return runtime.Release{Name: r.Name, Version: r.Version, ERTS: r.ERTS, Root: r.Root}
+	b := runtime.Release{Name: r.Name, Version: r.Version, ERTS: r.ERTS, Root: r.Root}
+	if r.Entry != nil {
+		b.Entry = &runtime.Entry{Args: r.Entry.Args, Env: r.Entry.Env, Dir: r.Entry.Dir}
+	}
+	return b
 }
 
 // haveOf is what runs once spec has been deployed.

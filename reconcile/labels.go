@@ -36,7 +36,7 @@ func (w *worker) labels() map[string]string {
 		depends = append(depends, string(d))
 	}
 	release, err := json.Marshal(bootable(w.image.Release))
-	if err != nil { // four strings always marshal
+	if err != nil { // strings always marshal
 		release = nil
 	}
 	labels := map[string]string{
@@ -60,8 +60,12 @@ func imageOf(t runtime.Task) (images.Image, bool) {
 	if err := json.Unmarshal([]byte(t.Labels[labelRelease]), &r); err != nil || t.Labels[labelImage] == "" {
 		return images.Image{}, false
 	}
-	return images.Image{Name: t.Name, Ref: t.Labels[labelImage], Revision: t.Labels[labelRevision], Cached: true,
-		Release: images.Release{Name: r.Name, Version: r.Version, ERTS: r.ERTS, Root: r.Root}}, true
+	i := images.Image{Name: t.Name, Ref: t.Labels[labelImage], Revision: t.Labels[labelRevision], Cached: true,
+		Release: images.Release{Name: r.Name, Version: r.Version, ERTS: r.ERTS, Root: r.Root}}
+	if r.Entry != nil {
+		i.Release.Entry = &images.Entry{Args: r.Entry.Args, Env: r.Entry.Env, Dir: r.Entry.Dir}
+	}
+	return i, true
 }
 
 // haveOfTask is what a restarted daemon knows of a guest.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,9 +29,8 @@ type containerConfig struct {
 	id, image, ociRuntime string
 	walls                 walls
 	labels                map[string]string
-	release               Release
 	// finish completes the walls once it is known what the image holds.
-	finish func(*walls, releaseFiles)
+	finish func(*walls, []mount.Mount) error
 }
 
 // container makes the container and its snapshot of the image, which is
@@ -126,26 +123,15 @@ func (t *Tasks) withSpec(c containerConfig) containerd.NewContainerOpts {
 			return fmt.Errorf("find the files of image %s: %w", c.image, err)
 		}
 		w := c.walls
-		c.finish(&w, releaseFiles{
-			sysConfig: imageHas(mounts, c.release.config()),
-			vmArgs:    imageHas(mounts, c.release.vmArgs()),
-		})
+		if err := c.finish(&w, mounts); err != nil {
+			return err
+		}
 		to.Spec, err = typeurl.MarshalAny(w.spec())
 		if err != nil {
 			return fmt.Errorf("write the OCI configuration: %w", err)
 		}
 		return nil
 	}
-}
-
-// imageHas reports whether one of the layers that mounts stack holds path.
-func imageHas(mounts []mount.Mount, path string) bool {
-	for dir := range layers(mounts) {
-		if inTree(dir, path) {
-			return true
-		}
-	}
-	return false
 }
 
 // layers yields the folders that mounts put together.
@@ -165,17 +151,6 @@ func layers(mounts []mount.Mount) iter.Seq[string] {
 			}
 		}
 	}
-}
-
-// inTree looks for path below dir; a link cannot lead the look outside.
-func inTree(dir, path string) bool {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return false
-	}
-	defer root.Close()
-	info, err := root.Stat(strings.TrimPrefix(filepath.Clean(path), "/"))
-	return err == nil && info.Mode().IsRegular()
 }
 
 // startTask creates and starts the container's process; its pid.

@@ -16,6 +16,8 @@ type guestFile struct {
 	path  string // below the state folder, "home/.erlang.cookie"
 	data  []byte
 	owned bool // readable by the guest's user alone (0400), else by all
+	// writable: the guest's user may write to it and to its folder.
+	writable bool
 }
 
 // stateDir is a small tmpfs of one guest or job: secrets never reach a disk,
@@ -62,6 +64,12 @@ func (d stateDir) write(f guestFile, uid uint32) error {
 		return nil
 	}
 	if err := os.Chown(path, int(uid), int(uid)); err != nil {
+		return fmt.Errorf("give a guest its file: %w", err)
+	}
+	if !f.writable {
+		return nil
+	}
+	if err := errors.Join(os.Chmod(path, 0o600), os.Chown(filepath.Dir(path), int(uid), int(uid))); err != nil {
 		return fmt.Errorf("give a guest its file: %w", err)
 	}
 	return nil

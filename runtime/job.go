@@ -12,6 +12,7 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -187,7 +188,7 @@ func (t *Tasks) jobContainer(ctx context.Context, c JobConfig) (containerd.Conta
 	return t.container(ctx, containerConfig{
 		id: id, image: c.Image, walls: w,
 		labels: map[string]string{labelKind: kindJob, labelUID: strconv.FormatUint(uint64(base), 10)},
-		finish: func(*walls, releaseFiles) {},
+		finish: func(*walls, []mount.Mount) error { return nil },
 	})
 }
 

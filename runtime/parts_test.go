@@ -148,10 +148,10 @@ func TestImageHas(t *testing.T) {
 	overlay := []mount.Mount{{Type: "overlay", Options: []string{"upperdir=/u", "lowerdir=" + up + ":" + low, "uidmap=0:1:2"}}}
 	bind := []mount.Mount{{Type: "bind", Source: low}}
 	for path, want := range map[string]bool{"/app/sys.config": true, "/app/vm.args": false, "/app/out": false, "/app": false} {
-		if got := imageHas(overlay, path); got != want {
+		if _, got := imageRead(overlay, path); got != want {
 			t.Errorf("overlay has %s: %v, want %v", path, got, want)
 		}
-		if got := imageHas(bind, path); got != want {
+		if _, got := imageRead(bind, path); got != want {
 			t.Errorf("bind has %s: %v, want %v", path, got, want)
 		}
 	}

@@ -32,6 +32,16 @@ type Config struct {
 // Release says how to boot the image; the same shape as images.Release.
 type Release struct {
 	Name, Version, ERTS, Root string
+	// Entry is how an image starts that holds no release of ours; the other
+	// fields are then empty.
+	Entry *Entry `json:",omitempty"`
+}
+
+// Entry is the command that an image brings (OCI image-spec, config.md).
+type Entry struct {
+	Args []string // entrypoint and command
+	Env  []string // "KEY=value"
+	Dir  string   // working directory
 }
 
 // State is where a task is in its life.

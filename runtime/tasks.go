@@ -6,13 +6,13 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
-	goruntime "runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 
@@ -163,10 +163,8 @@ func (t *Tasks) create(ctx context.Context, c Config) (task Task, err error) {
 	}
 	container, err := t.container(ctx, containerConfig{
 		id: string(c.Name), image: c.Image, ociRuntime: c.Privileges.OCIRuntime, walls: w,
-		labels: t.guestLabels(c, base), release: c.Release,
-		finish: func(w *walls, has releaseFiles) {
-			w.args, w.env = command(c, goruntime.NumCPU(), has), environment(c, has)
-		},
+		labels: t.guestLabels(c, base),
+		finish: func(w *walls, mounts []mount.Mount) error { return t.prepare(c, w, mounts) },
 	})
 	if err != nil {
 		return Task{}, fmt.Errorf("start %s: %w", c.Name, err)

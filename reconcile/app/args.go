@@ -18,11 +18,12 @@ func (d *document) vm(top section) VMConfig {
 	if n == nil {
 		return VMConfig{}
 	}
-	s := d.section(n, "vm_config", "memory_limit", "scheduler_limit", "node_prefix", "extra_args")
+	s := d.section(n, "vm_config", "memory_limit", "scheduler_limit", "node_prefix", "extra_args", "code_loading")
 	vm := VMConfig{
 		MemoryLimit:    s.integer("memory_limit", "megabytes", minMemory, maxMemory),
 		SchedulerLimit: s.integer("scheduler_limit", "CPUs", 1, maxSchedulers),
 		ExtraArgs:      d.extraArgs(s),
+		CodeLoading:    CodeLoading(s.choice("code_loading", "", string(LoadInteractive), string(LoadEmbedded))),
 	}
 	if s.value("node_prefix") != nil {
 		form := "letters, digits, _ and -, at most 64"

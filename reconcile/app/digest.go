@@ -36,6 +36,7 @@ func (s Spec) RunDigest() string {
 		for _, p := range s.Ports() {
 			d.text("port", strconv.Itoa(int(p)))
 		}
+		d.variables(s.Env)
 	}
 	return d.sum()
 }
@@ -88,6 +89,19 @@ func (d digest) vm(vm VMConfig) {
 	}
 	d.text("extra_args", strconv.Itoa(len(vm.ExtraArgs)))
 	d.text(vm.ExtraArgs...)
+	// Interactive is what guests ran in before there was a choice.
+	if vm.CodeLoading == LoadEmbedded {
+		d.text("code_loading", string(vm.CodeLoading))
+	}
+}
+
+// variables are part of how a guest starts: only a new start changes them.
+func (d digest) variables(env map[string]term.Term) {
+	for _, key := range slices.Sorted(maps.Keys(env)) {
+		if text, ok := VariableText(env[key]); ok && IsVariable(key) {
+			d.text("variable", key, text)
+		}
+	}
 }
 
 func (d digest) sum() string { return hex.EncodeToString(d.Sum(nil)) }

@@ -36,6 +36,9 @@ func (d *document) envValue(e entry, s section) {
 	case "liveview_components":
 		d.components(s)
 	}
+	if IsVariable(e.key) {
+		d.variable(e, s)
+	}
 }
 
 // components checks what a dashboard needs to show the app's LiveComponents.

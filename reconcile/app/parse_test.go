@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -191,7 +192,7 @@ func TestParseRefuses(t *testing.T) {
 				"f:2:14: version: expected a version such as <<\"1.0.0\">>, found 1; put it in quotes\n" +
 				"f:3:3: isolaton: expected one of the keys depends_on, description, env, health, icon, isolation, name, source, version, vm_config, found an unknown one; did you mean isolation?\n" +
 				"f:4:34: vm_config.memory_limit: expected an integer of megabytes from 16 to 1048576, found <<\"512\">>; write 512 without quotes\n" +
-				"f:5:5: vm_config.scheduler_limt: expected one of the keys extra_args, memory_limit, node_prefix, scheduler_limit, found an unknown one; did you mean scheduler_limit?"},
+				"f:5:5: vm_config.scheduler_limt: expected one of the keys code_loading, extra_args, memory_limit, node_prefix, scheduler_limit, found an unknown one; did you mean scheduler_limit?"},
 		{"the platform", `#{name => kernel, version => "1"}.`, "f:1:11: name: expected an application of your own, found kernel; kernel belongs to the platform"},
 		{"a flood", with(`env => [` + strings.Repeat("{1, 2}, ", 1000) + `a]`), "\nf: further errors are not shown"},
 		{"twice", `[{name, a}, {name, b}, {version, "1"}].`, "f:1:14: name: expected each key once, found it again"},
@@ -304,6 +305,45 @@ func TestNoPasswordInErrors(t *testing.T) {
 			if err == nil || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("%s %s: %v", kind, url, err)
 			}
+		}
+	}
+}
+
+func TestVariables(t *testing.T) {
+	const base = `#{name => a, version => <<"1">>, isolation => %s, env => #{%s}}.`
+	for _, tt := range []struct{ isolation, env, want string }{
+		{"vm", `'SECRET_KEY_BASE' => <<"x">>, 'PORT' => 80, 'RATIO' => 0.5, 'MODE' => prod`, ""},
+		{"vm", `'PORT' => #{}`, "env.PORT: expected a text or a number"},
+		{"vm", `'RELEASE_COOKIE' => <<"x">>`, "a cookie of its own"},
+		{"vm", `'ERL_FLAGS' => <<"x">>`, "are the sandbox's"},
+		{"vm", `'LD_PRELOAD' => <<"/x">>`, "the sandbox's"},
+		{"vm", `'HOME' => <<"/x">>`, "the sandbox's"},
+		{"vm", `'HOMEPAGE' => <<"x">>, 'Mixed' => #{}`, ""},
+		{"embedded", `'PORT' => 80`, "it shares the host VM's"},
+	} {
+		_, err := Parse(fmt.Appendf(nil, base, tt.isolation, tt.env), Erlang, "f")
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("env %s: %v, want %q", tt.env, err, tt.want)
+		}
+	}
+}
+
+// A variable is how a guest starts; a parameter can be changed in place.
+func TestVariablesNeedANewStart(t *testing.T) {
+	spec := func(key string, value int, loading CodeLoading) Spec {
+		return Spec{Name: "a", Isolation: VM, VM: VMConfig{CodeLoading: loading}, Env: map[string]term.Term{key: term.Int(value)}}
+	}
+	for name, tt := range map[string]struct {
+		a, b Spec
+		same bool
+	}{
+		"parameter":        {spec("port", 1, ""), spec("port", 2, ""), true},
+		"variable":         {spec("PORT", 1, ""), spec("PORT", 2, ""), false},
+		"default loading":  {spec("port", 1, ""), spec("port", 1, LoadInteractive), true},
+		"embedded loading": {spec("port", 1, ""), spec("port", 1, LoadEmbedded), false},
+	} {
+		if got := tt.a.RunDigest() == tt.b.RunDigest(); got != tt.same {
+			t.Errorf("%s: same digest %v, want %v", name, got, tt.same)
 		}
 	}
 }

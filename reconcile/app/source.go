@@ -101,7 +101,7 @@ func addressForm(kind SourceType) string {
 	case SourceRelease:
 		return "the address of a tarball: https://…, http://… or file:///…"
 	case SourceImage:
-		return "an image reference such as registry.example/app:1.0"
+		return "an image reference such as registry.example/app@sha256:…, or an archive: file:///…"
 	}
 	return "the path of a folder"
 }
@@ -116,7 +116,7 @@ func validAddress(kind SourceType, s string) bool {
 	case SourceRelease:
 		return validURL(s, "https", "http", "file")
 	case SourceImage:
-		return imageReference.MatchString(s)
+		return imageReference.MatchString(s) || validURL(s, "file")
 	}
 	return true
 }

@@ -77,7 +77,17 @@ type VMConfig struct {
 	SchedulerLimit int     // CPUs, 0: as many as the host has
 	NodePrefix     *string // nil: the configured default
 	ExtraArgs      []string
+	CodeLoading    CodeLoading // "": the runtime's default, interactive
 }
+
+// CodeLoading says when a guest's modules are loaded (code(3), "mode").
+type CodeLoading string
+
+// The two modes of code loading.
+const (
+	LoadInteractive CodeLoading = "interactive" // each on first use
+	LoadEmbedded    CodeLoading = "embedded"    // all of them at the start
+)
 
 // HealthType names a kind of health check.
 type HealthType string
