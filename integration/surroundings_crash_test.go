@@ -28,26 +28,32 @@ const (
 func TestSurroundingsCrashes(t *testing.T) {
 	p := newPlace(t, "crash")
 	p.up()
+	fresh, err := p.NewRepo("fresh", "../examples/apps/counter")
+	must(t, err)
 	wishes := []map[string]string{
-		{"counter": p.counter("")},                                      // deploy
-		{"counter": p.limited("memory_limit => 64")},                    // upgrade: started anew
-		{"counter": p.limited("memory_limit => 64, max_ports => 2048")}, // and again
-		nil, // remove
+		{"counter": p.counter("")},
+		{"counter": p.limited("memory_limit => 64")},                                 // started anew
+		{"counter": p.counter("step => 2")},                                          // and again
+		{"counter": p.counter("step => 3")},                                          // set in the running guest
+		{"counter": strings.Replace(p.counter(""), w.counter.URL(), fresh.URL(), 1)}, // built anew
+		nil,
 	}
-	random := rand.New(rand.NewPCG(crashSeed, 0))
 	p.ask(wishes[0])
 	p.serve()
+	p.settles(wishes[0])
+	random := rand.New(rand.NewPCG(crashSeed, 0))
+	var phases []string
 	for n := range crashes {
 		after := time.Duration(random.Int64N(int64(2 * time.Second)))
-		p.ask(wishes[n%len(wishes)])
+		must(t, fresh.Commit("Change"))
+		p.ask(wishes[(n+1)%len(wishes)])
 		p.sync()
 		<-time.After(after)
+		phases = append(phases, string(p.daemon.App(t.Context(), "counter").Phase))
 		p.daemon.Kill()
 		p.restart()
-		if t.Failed() {
-			t.Fatalf("crash %d, %s after the commit", n, after)
-		}
 	}
+	t.Logf("killed while counter was %v", phases)
 	for _, wish := range []map[string]string{wishes[1], nil} {
 		p.ask(wish)
 		p.sync()
