@@ -118,6 +118,10 @@ bench: setup build ## Measure; prints a table and writes build/bench.json
 	@mkdir -p $(BUILD)
 	go test -tags integration -run '^$$' -bench . -benchtime 1x -timeout 20m ./integration -args -out $(BUILD)/bench.json
 
+.PHONY: vm
+vm: setup build ## Run the demo in a VM with cgroup v2 and systemd (root, long)
+	@integration/vm/run.sh
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser and decoder for FUZZTIME (60s) each
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \

@@ -256,10 +256,10 @@ func (d *demo) remove(ctx context.Context) error {
 	if err := d.pushed(ctx, "both are gone", func(h status.Host) bool { return len(h.Apps) == 0 && h.Settled }); err != nil {
 		return err
 	}
-	if err := d.daemon.Stop(20 * time.Second); err != nil {
+	if err := d.daemon.Stop(stretch(20*time.Second, d.patience)); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, stretch(15*time.Second, d.patience))
 	defer cancel()
 	var left []string
 	var fault error

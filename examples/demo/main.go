@@ -22,12 +22,13 @@ func main() {
 	bin := flag.String("bin", "bin", "folder of the built programs")
 	examples := flag.String("examples", "examples", "folder of the examples")
 	cache := flag.String("cache", "build/demo", "folder of the caches, kept for the next run")
+	patience := flag.Float64("patience", 1, "factor on every time limit, for a slow machine")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, stretch(10*time.Minute, *patience))
 	defer cancel()
-	if err := run(ctx, *bin, *examples, *cache); err != nil {
+	if err := run(ctx, *bin, *examples, *cache, *patience); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		cancel()
 		os.Exit(1)
@@ -43,10 +44,16 @@ type demo struct {
 	gitops   *stage.Repo
 	pulse    *stage.Repo
 	began    time.Time
+	patience float64
+}
+
+// stretch is a time limit on a machine that is slower by a factor.
+func stretch(limit time.Duration, factor float64) time.Duration {
+	return time.Duration(float64(limit) * factor)
 }
 
 // run plays the acts in order and ends everything, whatever happens.
-func run(ctx context.Context, bin, examples, cache string) (err error) {
+func run(ctx context.Context, bin, examples, cache string, patience float64) (err error) {
 	unlock, err := stage.TakeTurn()
 	if err != nil {
 		return err
@@ -66,7 +73,7 @@ func run(ctx context.Context, bin, examples, cache string) (err error) {
 	if err != nil {
 		return err
 	}
-	d := &demo{Stage: s, examples: examples, began: time.Now()}
+	d := &demo{Stage: s, examples: examples, began: time.Now(), patience: patience}
 	defer func() {
 		err = errors.Join(err, d.Close())
 		if err == nil {

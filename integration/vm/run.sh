@@ -8,6 +8,7 @@
 #   VM_ACCEL    "tcg": emulation, which works everywhere; "kvm"
 #   VM_CACHE    build/vm
 set -euo pipefail
+shopt -s nullglob
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 cache=${VM_CACHE:-$top/build/vm}
@@ -49,7 +50,8 @@ kernel() {
   # Not straight into the root: an archive's lib/ would replace the link there.
   dpkg-deb -x "$a"/out/*.deb "$a/x"
   mkdir -p "$root/usr/lib/modules"
-  find "$a/x" -path '*/modules/*' -maxdepth 5 -name '*-cloud-amd64' -type d -exec mv {} "$root/usr/lib/modules/" \;
+  local modules=("$a"/x/lib/modules/* "$a"/x/usr/lib/modules/*)
+  cp -a "${modules[@]}" "$root/usr/lib/modules/"
   mv "$a"/x/boot/vmlinuz-* "$a"/x/boot/config-* "$root/boot/"
   rm -rf "$a"
 }
@@ -82,8 +84,7 @@ base() {
   chroot "$root" systemctl -q mask serial-getty@ttyS0 getty@tty1 apt-daily.timer apt-daily-upgrade.timer \
     man-db.timer e2scrub_all.timer e2scrub_reap fstrim.timer systemd-networkd-wait-online
   install -m 644 "$here/vm.service" "$root/etc/systemd/system/vm.service"
-  chroot "$root" systemctl -q enable vm.service
-  mke2fs -q -t ext4 -L root -d "$root" "$cache/base.img.new" 4G
+  mke2fs -q -t ext4 -L root -d "$root" "$cache/base.img.new" 4G >/dev/null
   mv "$cache/base.img.new" "$cache/base.img"
   rm -rf "$root"
 }
@@ -102,7 +103,7 @@ payload() {
   (cd "$top" && CGO_ENABLED=0 go build -o "$p/" ./examples/demo ./integration/vm/inside)
   cp -r "$top/examples" "$p/examples"
   cp "$here/inside.sh" "$here/sandboxd.service" "$p/"
-  mke2fs -q -t ext4 -L payload -d "$p" "$cache/payload.img" 600M
+  mke2fs -q -t ext4 -L payload -d "$p" "$cache/payload.img" 600M >/dev/null
   rm -rf "$p"
 }
 
@@ -115,7 +116,7 @@ boot() {
   timeout --foreground "${VM_TIMEOUT:-3600}" qemu-system-x86_64 -accel "$accel$([ "$accel" = tcg ] && echo ,thread=multi)" \
     -cpu max -smp 2 -m "${VM_MEMORY:-3072}" -nographic -no-reboot -net none \
     -kernel "$image" -initrd "$cache/initrd.img-$version" \
-    -append "root=/dev/vda rw console=ttyS0 quiet loglevel=3 systemd.show_status=0 panic=-1 vm.play=$play" \
+    -append "root=/dev/vda rw console=ttyS0 quiet loglevel=3 systemd.show_status=0 panic=-1 systemd.wants=vm.service vm.play=$play" \
     -drive "file=$cache/base.img,if=virtio,format=raw,snapshot=on" \
     -drive "file=$cache/payload.img,if=virtio,format=raw,snapshot=on" | tee "$out"
   grep -q '^vm: passed' "$out" || die "failed under Linux $version: see $out"
