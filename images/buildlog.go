@@ -93,5 +93,5 @@ func printable(line string) string {
 		}
 		return -1
 	}, strings.TrimPrefix(line, "===> "))
-	return line[:min(len(line), 300)]
+	return line[:min(len(line), 500)]
 }

@@ -91,7 +91,7 @@ func (s *Store) run(ctx context.Context, w work, p project, px *proxy, log *buil
 	}
 	px.allow(p.remotes...)
 	exit, err := s.sandbox.Run(ctx, Job{
-		Name: w.job(), Image: image.ref, Args: p.tool.args(s.otp, p.deps && !p.locked), Env: append(builderEnv(), p.env...), Dir: "/build/src",
+		Name: w.job(), Image: image.ref, Args: p.tool.args(s.otp, p), Env: append(builderEnv(), p.env...), Dir: "/build/src",
 		Mounts: mounts, Memory: s.memory, Pids: builderPids, Timeout: s.timeout,
 		ProxyPort: proxyPort, Proxy: px.serve, Log: log,
 	})

@@ -57,6 +57,9 @@ func openHexes(all []HexRepository, cache string) (hexRegistries, error) {
 		if _, twice := out.named(r.Name); twice {
 			return nil, fmt.Errorf("open hex repository %s: it is configured twice", r.Name)
 		}
+		if r.PublicKey == nil {
+			return nil, fmt.Errorf("open hex repository %s: its public key is missing", r.Name)
+		}
 		key, err := x509.MarshalPKIXPublicKey(r.PublicKey)
 		if err != nil {
 			return nil, fmt.Errorf("open hex repository %s: write its public key: %w", r.Name, err)

@@ -82,22 +82,25 @@ func (m mirror) update(ctx context.Context, repo *git.Repository, remote string)
 	return nil
 }
 
-// commitRemotes reads the git dependencies that rebar.config declares at a
-// commit; what cannot be read declares none.
+// commitRemotes reads the git dependencies that rebar.config or mix.exs
+// declare at a commit; what cannot be read declares none.
 func commitRemotes(commit *object.Commit) []string {
-	file, err := commit.File("rebar.config")
+	var p project
+	if terms, err := term.Parse([]byte(commitFile(commit, rebarFile))); err == nil {
+		p.read(terms)
+	}
+	return append(p.remotes, mixRemotes(commitFile(commit, mixFile))...)
+}
+
+// commitFile is a short file of a commit, "" when there is none.
+func commitFile(commit *object.Commit, name string) string {
+	file, err := commit.File(name)
 	if err != nil || file.Size > maxConfig {
-		return nil
+		return ""
 	}
 	text, err := file.Contents()
 	if err != nil {
-		return nil
+		return ""
 	}
-	terms, err := term.Parse([]byte(text))
-	if err != nil {
-		return nil
-	}
-	var p project
-	p.read(terms)
-	return p.remotes
+	return text
 }

@@ -45,6 +45,16 @@ func mixReleases(root *os.Root) bool {
 	return err == nil && mixRelease.Match(text)
 }
 
+// namesRelease reports whether what follows releases: has an entry for app.
+func namesRelease(text, app string) bool {
+	at := mixRelease.FindStringIndex(text)
+	if at == nil {
+		return false
+	}
+	entry := regexp.MustCompile(`(\b` + regexp.QuoteMeta(app) + `:\s|\{:` + regexp.QuoteMeta(app) + `,)`)
+	return entry.MatchString(text[at[1]:])
+}
+
 // prepareMix reads a mix project and adds what a release of an umbrella
 // needs.
 func prepareMix(root *os.Root, r Recipe, log io.Writer) (project, error) {
@@ -63,6 +73,9 @@ func prepareMix(root *os.Root, r Recipe, log io.Writer) (project, error) {
 			return project{}, err
 		}
 		p.remotes = append(p.remotes, mixRemotes(string(text))...)
+	}
+	if p.release && namesRelease(string(text), string(r.Name)) {
+		p.named = string(r.Name)
 	}
 	if len(apps) == 0 || p.release {
 		return p, nil

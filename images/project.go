@@ -18,6 +18,7 @@ type project struct {
 	profiles bool     // rebar3: there is a section profiles
 	deps     bool     // rebar3: there are dependencies
 	locked   bool     // there is a lock file
+	named    string   // mix: the release to make when there may be several
 	env      []string // for this project alone
 }
 
@@ -26,21 +27,24 @@ type tool struct {
 	name    string
 	lock    string // its lock file
 	builder string // the image that holds it
-	// args is the command. With lock it leaves a lock file behind.
-	args func(o otp, lock bool) []string
+	args    func(o otp, p project) []string
 }
 
 var (
-	rebarTool = tool{name: "rebar3", lock: rebarLock, builder: erlangBuilder, args: func(o otp, lock bool) []string {
+	rebarTool = tool{name: "rebar3", lock: rebarLock, builder: erlangBuilder, args: func(o otp, p project) []string {
 		release := []string{filepath.Join(o.root, "bin", "escript"), "/" + rebarPath, "as", "prod", "release", "-d", "false", "-i", "true"}
-		if !lock {
+		if !p.deps || p.locked {
 			return release
 		}
 		// rebar3 writes no lock file under a profile.
 		return append([]string{"/usr/bin/sh", "-c", `"$0" "$1" lock && exec "$0" "$@"`}, release...)
 	}}
-	mixTool = tool{name: "mix", lock: mixLock, builder: elixirBuilder, args: func(otp, bool) []string {
-		return []string{"/" + mixPath, "do", "deps.get", "--only", "prod,", "release", "--overwrite"}
+	mixTool = tool{name: "mix", lock: mixLock, builder: elixirBuilder, args: func(_ otp, p project) []string {
+		args := []string{"/" + mixPath, "do", "deps.get", "--only", "prod,", "release"}
+		if p.named != "" {
+			args = append(args, p.named)
+		}
+		return append(args, "--overwrite")
 	}}
 )
 

@@ -180,7 +180,7 @@ func (p *proxy) deny(remote string) string {
 	p.mu.Unlock()
 	switch {
 	case !declared:
-		return "neither rebar.config nor rebar.lock declares it"
+		return "neither the project nor its lock file declares it"
 	case strings.HasPrefix(remote, "file://") && !local(p.source):
 		return "a dependency on this machine's own folders"
 	case isSSH(remote) && host(remote) != host(p.source):
@@ -222,8 +222,8 @@ func (p *proxy) allow(remotes ...string) {
 	}
 }
 
-// learn declares what the dependencies themselves depend on, as rebar.config
-// says at the commits that a client takes.
+// learn declares what the dependencies themselves depend on, as their files
+// say at the commits that a client takes.
 func (p *proxy) learn(repo *git.Repository, commits []plumbing.Hash) {
 	for _, h := range commits {
 		commit, err := repo.CommitObject(h)

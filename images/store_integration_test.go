@@ -83,7 +83,7 @@ func erlang(t *testing.T, g *guests, i images.Image, expression string) string {
 	exit, err := g.task(t.Context(), images.Job{
 		Name: "try-" + string(i.Name), Image: i.Ref, Dir: root, Log: &out, Memory: 256 << 20, Pids: 256, Timeout: time.Minute,
 		Env: []string{"ROOTDIR=" + root, "BINDIR=" + bin, "EMU=beam", "PROGNAME=erl", "HOME=/tmp"},
-		Args: []string{bin + "/erlexec", "-noinput", "-boot", root + "/releases/" + vsn + "/start", "-boot_var", "ERTS_LIB_DIR", root + "/lib",
+		Args: []string{bin + "/erlexec", "-noinput", "-boot", root + "/releases/" + vsn + "/start", "-boot_var", "ERTS_LIB_DIR", root + "/lib", "-boot_var", "RELEASE_LIB", root + "/lib",
 			"-config", root + "/releases/" + vsn + "/sys", "-args_file", root + "/releases/" + vsn + "/vm.args", "-eval", expression + ", halt()."},
 	}, "")
 	if err != nil || exit != 0 {
