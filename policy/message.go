@@ -1,5 +1,9 @@
 package policy
 
+import (
+	"beamsandbox/distribution/term"
+)
+
 // Direction is the way a distribution frame travels.
 type Direction uint8
 
@@ -24,9 +28,64 @@ type Message struct {
 	ToName    string // registered name of the destination, "" when it is a pid or alias
 }
 
-// Messages is what a guest and its host may say to each other. The zero value
-// passes everything but the traffic of global.
-type Messages struct{}
+// Mode says what becomes of a message that the rules refuse.
+type Mode string
+
+// The modes of a guest's gateway. The empty one is Enforce.
+const (
+	Enforce Mode = "enforce" // it does not pass
+	Audit   Mode = "audit"   // it passes and is reported, to learn what a migration needs
+	Trusted Mode = "trusted" // nothing is judged: the guest is trusted as much as the host VM
+)
+
+// Messages is what a guest and its host may say to each other beyond what the
+// protocol itself needs (calls that the host makes, and their answers). The
+// zero value enforces that nothing more passes. It holds text and numbers
+// only, so that it can be sent and compared.
+type Messages struct {
+	Mode    Mode     `json:"mode,omitempty"`
+	PubSubs []PubSub `json:"pubsubs,omitempty"`
+	Groups  []Groups `json:"groups,omitempty"`
+	Allow   []Allow  `json:"allow,omitempty"`
+	Limits  Limits   `json:"limits,omitzero"`
+}
+
+// PubSub is a Phoenix.PubSub that guest and host share: its processes may find
+// each other through pg, and broadcasts of the topics pass, both ways.
+type PubSub struct {
+	Name        string   `json:"name"`                  // "Elixir.DemoUptime.PubSub"
+	Topics      []string `json:"topics,omitempty"`      // "stats:updates"; "stats:*" is every topic that begins so
+	Dispatchers []string `json:"dispatchers,omitempty"` // modules; empty: Elixir.Phoenix.PubSub
+	Pool        int      `json:"pool,omitempty"`        // pool_size of either side, 0: up to 16
+}
+
+// Groups are process groups of one pg scope that the guest may join. Names are
+// atoms.
+type Groups struct {
+	Scope string   `json:"scope"`
+	Names []string `json:"names"`
+}
+
+// Limits bounds what a guest may do to the gateway and to the host VM. Zero
+// means the default, a negative number none.
+type Limits struct {
+	Frame    int `json:"frame,omitempty"`    // bytes of a message, 8 MiB
+	Nodes    int `json:"nodes,omitempty"`    // terms in a message, 200 000
+	Atoms    int `json:"atoms,omitempty"`    // atoms that are new to the host VM, over the guest's life, 2000
+	Messages int `json:"messages,omitempty"` // a second, 2000; more are delayed, not lost
+	Bytes    int `json:"bytes,omitempty"`    // a second, 16 MiB; more are delayed, not lost
+	Monitors int `json:"monitors,omitempty"` // held on the host VM at one time, 256
+	Grants   int `json:"grants,omitempty"`   // outstanding rights of each kind, 10 000
+}
+
+// WithDefaults is l with every zero replaced.
+func (l Limits) WithDefaults() Limits {
+	return Limits{
+		Frame: orElse(l.Frame, 8<<20), Nodes: orElse(l.Nodes, 200_000), Atoms: orElse(l.Atoms, 2000),
+		Messages: orElse(l.Messages, 2000), Bytes: orElse(l.Bytes, 16<<20),
+		Monitors: orElse(l.Monitors, 256), Grants: orElse(l.Grants, 10_000),
+	}
+}
 
 // Refusal says why a message did not pass; Rule is a stable identifier that
 // counters and logs use.
@@ -34,9 +93,8 @@ type Refusal struct{ Rule, Detail string }
 
 func (r *Refusal) Error() string { return r.Rule + ": " + r.Detail }
 
-// Check returns nil when msg may pass, else a *Refusal. The gateway asks it
-// about every frame in both directions, so this is the one place where what
-// guests and host say to each other is decided.
+// Check returns nil when msg may pass, else a *Refusal. It holds for every
+// mode, trusted guests included.
 func (m Messages) Check(msg Message) error {
 	// With OTP's defaults a host's global tells its guests of each other; when
 	// they then fail to connect, it disconnects them all ("prevent overlapping
@@ -45,4 +103,42 @@ func (m Messages) Check(msg Message) error {
 		return &Refusal{Rule: RuleGlobal, Detail: "global's traffic does not cross between guest and host"}
 	}
 	return nil
+}
+
+// Defaults is what the components of an app's own env grant: the pubsub and
+// the topic of each entry of liveview_components.
+func Defaults(env map[string]term.Term) []PubSub {
+	list, _ := env["liveview_components"].(term.List)
+	elems, _ := list.Proper()
+	var all []PubSub
+	for _, e := range elems {
+		all = addComponent(all, e)
+	}
+	return all
+}
+
+func addComponent(all []PubSub, component term.Term) []PubSub {
+	name, hasName := textAt(component, "pubsub")
+	topic, hasTopic := textAt(component, "topic")
+	if !hasName || !hasTopic {
+		return all
+	}
+	for i := range all {
+		if all[i].Name == name {
+			all[i].Topics = append(all[i].Topics, topic)
+			return all
+		}
+	}
+	return append(all, PubSub{Name: name, Topics: []string{topic}})
+}
+
+// textAt is the text at a key of a map or property list.
+func textAt(t term.Term, key string) (string, bool) {
+	pairs, _ := term.Proplist(t)
+	v, ok := term.Map(pairs).Get(term.Atom(key))
+	if !ok {
+		return "", false
+	}
+	s, ok := term.Text(v)
+	return s, ok && s != ""
 }

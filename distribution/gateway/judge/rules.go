@@ -1,0 +1,174 @@
+package judge
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"beamsandbox/policy"
+)
+
+// The rules that a message can be refused by; the package's doc says what each
+// means.
+const (
+	ruleMalformed   = "malformed"
+	ruleTag         = "tag"
+	ruleOpcode      = "opcode"
+	ruleToken       = "trace-token"
+	ruleForged      = "forged"
+	ruleSize        = "size"
+	ruleDepth       = "depth"
+	ruleNodes       = "nodes"
+	ruleInteger     = "integer"
+	ruleFun         = "fun"
+	rulePort        = "port"
+	ruleForeign     = "foreign"
+	ruleUnknown     = "unknown"
+	ruleAtoms       = "atoms"
+	ruleName        = "name"
+	ruleMessage     = "message"
+	ruleRate        = "rate"
+	ruleProcess     = "process"
+	ruleReply       = "reply"
+	ruleSpawn       = "spawn"
+	ruleSpawnReply  = "spawn-reply"
+	ruleMonitor     = "monitor"
+	ruleDown        = "down"
+	ruleLink        = "link"
+	ruleExit        = "exit"
+	ruleGroupLeader = "group-leader"
+	rulePG          = "pg"
+	ruleGroup       = "group"
+	ruleTopic       = "topic"
+	ruleDispatcher  = "dispatcher"
+	ruleShape       = "shape"
+	ruleGrants      = "grants"
+	ruleFeatures    = "features"
+	ruleLogger      = "logger"
+	ruleUnread      = "unread"
+)
+
+const (
+	pubSubScope       = "Elixir.Phoenix.PubSub"
+	pubSubDispatcher  = "Elixir.Phoenix.PubSub"
+	channelDispatcher = "Elixir.Phoenix.Channel.Server"
+	// defaultPool is how many adapters of a PubSub are known when policy does
+	// not say how many there are.
+	defaultPool = 16
+)
+
+// rules is the policy of a guest, ready to be asked.
+type rules struct {
+	groups   map[string]map[string]bool // by scope
+	channels map[string]*channel        // by adapter, which is group and registered name
+	allow    map[string][]*allowed      // by registered name
+}
+
+// channel is what may be broadcast through one PubSub.
+type channel struct {
+	adapter     string // of its first worker
+	topics      map[string]bool
+	prefixes    []string
+	dispatchers map[string]bool
+}
+
+func (c *channel) topic(t []byte) bool {
+	if c.topics[string(t)] {
+		return true
+	}
+	for _, p := range c.prefixes {
+		if len(t) >= len(p) && string(t[:len(p)]) == p {
+			return true
+		}
+	}
+	return false
+}
+
+// allowed is one rule of an operator.
+type allowed struct {
+	policy.Allow
+	pattern policy.Pattern
+	bucket  bucket
+}
+
+func compile(m policy.Messages) (*rules, error) {
+	r := &rules{groups: map[string]map[string]bool{}, channels: map[string]*channel{}, allow: map[string][]*allowed{}}
+	for _, g := range m.Groups {
+		r.group(g.Scope, g.Names...)
+	}
+	for _, p := range m.PubSubs {
+		r.pubSub(p)
+	}
+	for _, a := range m.Allow {
+		p, err := policy.ParsePattern(a.Message)
+		if err != nil {
+			return nil, fmt.Errorf("allow %s to %s: %w", a.Kind, a.To, err)
+		}
+		rule := &allowed{Allow: a, pattern: p}
+		if rule.bucket.set(float64(a.Rate)); a.Rate == 0 {
+			rule.bucket.rate = -1
+		}
+		r.allow[a.To] = append(r.allow[a.To], rule)
+	}
+	return r, nil
+}
+
+func (r *rules) group(scope string, names ...string) {
+	if r.groups[scope] == nil {
+		r.groups[scope] = map[string]bool{}
+	}
+	for _, n := range names {
+		r.groups[scope][n] = true
+	}
+}
+
+func (r *rules) pubSub(p policy.PubSub) {
+	c := &channel{adapter: p.Name + ".Adapter", topics: map[string]bool{}, dispatchers: map[string]bool{}}
+	for _, t := range p.Topics {
+		if prefix, ok := strings.CutSuffix(t, "*"); ok {
+			c.prefixes = append(c.prefixes, prefix)
+		} else {
+			c.topics[t] = true
+		}
+	}
+	for _, d := range p.Dispatchers {
+		c.dispatchers[d] = true
+	}
+	if len(p.Dispatchers) == 0 {
+		c.dispatchers[pubSubDispatcher] = true
+	}
+	pool := p.Pool
+	if pool <= 0 {
+		pool = defaultPool
+	}
+	for i := 1; i <= pool; i++ {
+		adapter := p.Name + ".Adapter"
+		if i > 1 {
+			adapter += "_" + strconv.Itoa(i)
+		}
+		r.group(pubSubScope, adapter)
+		r.channels[adapter] = c
+	}
+}
+
+// callable says whether the guest may call a registered name, and so watch it.
+func (r *rules) callable(name []byte) bool {
+	for _, a := range r.allow[string(name)] {
+		if a.Kind == policy.Call {
+			return true
+		}
+	}
+	return false
+}
+
+// commonAtoms are atoms that every host VM has.
+func commonAtoms() []string {
+	return strings.Fields(`ok error true false nil undefined yes no normal shutdown killed kill noproc noconnection
+		timeout badarg badarith badmatch badmap badkey badrpc function_clause case_clause if_clause undef infinity
+		alias return throw exit reason stop start init info debug warning notice name node pid self value key data
+		type id file line module function args message msg event topic payload result state status count total time
+		memory processes atom binary code ets system node_name join leave discover sync forward_to_local gen_server
+		gen_event supervisor erlang erpc rpc lists maps application kernel stdlib elixir __struct__ __exception__
+		Elixir.Phoenix.PubSub Elixir.Phoenix.Channel.Server Elixir.Phoenix.Socket.Broadcast Elixir.String Elixir.Enum
+		Elixir.DateTime Elixir.Map Elixir.RuntimeError Elixir.ArgumentError`)
+}

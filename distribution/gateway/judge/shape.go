@@ -1,0 +1,218 @@
+package judge
+
+import (
+	"unicode/utf8"
+
+	"beamsandbox/distribution/wire/walk"
+)
+
+// poses says whether a message that is delivered to a process as it is would
+// be taken for one of the system's own: by OTP's behaviours (system, calls,
+// exits, io, code loading), by whoever waits for an answer ({Ref, Reply}), or
+// by Phoenix (client events, commands to a LiveView).
+//
+// The message itself may not begin with any of these words. A tuple inside it,
+// down through tuples only, may not have the very form either: whoever unpacks
+// such a message gets it one level up.
+func poses(m walk.Reader) bool {
+	root := m
+	if n, ok := m.Tuple(); ok {
+		return n > 0 && posesAtRoot(m) || posesInside(root, 0)
+	}
+	return isClientEvent(m)
+}
+
+func posesAtRoot(m walk.Reader) bool {
+	if tag, ok := m.Atom(); ok {
+		_, known := systemArity(tag)
+		return known
+	}
+	ref, _, ok := readTag(&m)
+	return ok && ref.Node == walk.Host
+}
+
+// posesInside looks at a tuple and the tuples in it for the form of a system
+// message: word and number of elements.
+func posesInside(m walk.Reader, depth int) bool {
+	n, ok := m.Tuple()
+	if !ok || depth > 64 {
+		return false
+	}
+	if depth > 0 && n > 0 {
+		inner := m
+		if tag, ok := inner.Atom(); ok {
+			if arity, known := systemArity(tag); known && (arity == n || arity == 0) {
+				return true
+			}
+		}
+	}
+	for range n {
+		if m.IsTuple() && posesInside(m, depth+1) {
+			return true
+		}
+		if isClientEvent(m) {
+			return true
+		}
+		if _, ok := m.Skip(); !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// systemArity knows the first words of the system's messages and how many
+// elements they have, 0 where the word alone says it.
+func systemArity(tag []byte) (n int, known bool) {
+	switch string(tag) {
+	case "$gen_call", "$gen_cast", "$gen_event", "$gen_all_state_event", "$gen_sync_all_state_event", "code_call", "io_request", "forward_to_local", "phoenix", "plug_conn":
+		return 0, true
+	case "system", "EXIT", "io_reply", "sync_notify", "timeout":
+		return 3, true
+	case "DOWN", "log":
+		return 5, true
+	case "notify", "nodedown", "nodeup":
+		return 2, true
+	case "spawn_reply":
+		return 4, true
+	}
+	return 0, false
+}
+
+// isClientEvent recognises %Phoenix.Socket.Message{}, which a LiveView or a
+// channel takes for an event of its user, and %Phoenix.Socket.Broadcast{} with
+// an event that ends sockets.
+func isClientEvent(m walk.Reader) bool {
+	n, ok := m.Map()
+	if !ok {
+		return false
+	}
+	module, event := structOf(m, n)
+	switch module {
+	case "Elixir.Phoenix.Socket.Message", "Elixir.Phoenix.Socket.Reply":
+		return true
+	case "Elixir.Phoenix.Socket.Broadcast":
+		return endsSocket(event)
+	}
+	return false
+}
+
+func endsSocket(event []byte) bool {
+	return string(event) == "disconnect" || len(event) >= 4 && string(event[:4]) == "phx_"
+}
+
+// structOf is the name of a struct and its event, from n pairs.
+func structOf(m walk.Reader, n int) (module string, event []byte) {
+	for range n {
+		switch {
+		case m.IsAtom("__struct__"):
+			if name, ok := m.Atom(); ok {
+				module = string(name)
+				continue
+			}
+		case m.IsAtom("event"):
+			if b, ok := m.Binary(); ok {
+				event = b
+				continue
+			}
+		default:
+			m.Skip()
+		}
+		m.Skip()
+	}
+	return module, event
+}
+
+// broadcastOK says whether a message for Phoenix.Channel.Server's dispatcher is
+// a broadcast of its topic that every client's serializer can encode.
+func broadcastOK(m walk.Reader, topic []byte) bool {
+	n, ok := m.Map()
+	if !ok || n != 4 {
+		return false
+	}
+	for range n {
+		key, ok := m.Atom()
+		if !ok || !broadcastField(&m, string(key), topic) {
+			return false
+		}
+	}
+	return true
+}
+
+func broadcastField(m *walk.Reader, key string, topic []byte) bool {
+	switch key {
+	case "__struct__":
+		return m.IsAtom("Elixir.Phoenix.Socket.Broadcast")
+	case "topic":
+		b, ok := m.Binary()
+		return ok && string(b) == string(topic)
+	case "event":
+		b, ok := m.Binary()
+		return ok && utf8.Valid(b) && !endsSocket(b)
+	case "payload":
+		if binary := *m; binary.Tagged(2, "binary") {
+			_, ok := binary.Binary()
+			*m = binary
+			return ok
+		}
+		return m.IsMap() && jsonSafe(m)
+	}
+	return false
+}
+
+// jsonSafe says whether a term is one that JSON has: numbers, UTF-8, atoms,
+// proper lists, and maps with atoms or text as keys that are no structs.
+func jsonSafe(m *walk.Reader) bool {
+	if n, ok := m.Map(); ok {
+		for range n {
+			if !jsonKey(m) || !jsonSafe(m) {
+				return false
+			}
+		}
+		return true
+	}
+	if n, ok := m.List(); ok {
+		for range n {
+			if !jsonSafe(m) {
+				return false
+			}
+		}
+		return m.Nil()
+	}
+	return jsonLeaf(m)
+}
+
+func jsonKey(m *walk.Reader) bool {
+	if m.IsAtom("__struct__") {
+		return false
+	}
+	if _, ok := m.Atom(); ok {
+		return true
+	}
+	b, ok := m.Binary()
+	return ok && utf8.Valid(b)
+}
+
+func jsonLeaf(m *walk.Reader) bool {
+	if b, ok := m.Binary(); ok {
+		return utf8.Valid(b)
+	}
+	if _, ok := m.Atom(); ok {
+		return true
+	}
+	switch m.At() {
+	case tagSmallInteger, tagInteger, tagSmallBig, tagNewFloat, tagNil, tagString:
+		_, ok := m.Skip()
+		return ok
+	}
+	return false
+}
+
+// Tags of the external term format that JSON has a counterpart for.
+const (
+	tagNewFloat     = 70
+	tagSmallInteger = 97
+	tagInteger      = 98
+	tagNil          = 106
+	tagString       = 107
+	tagSmallBig     = 110
+)
