@@ -195,7 +195,7 @@ func (s *stage) pubsub() (server, worker term.Pid) {
 	s.passes(v, wire.OpRegSend, []term.Term{gpid(60), atom(""), scope}, tup(atom("discover"), gpid(60)))
 	h = s.hostSays(gpid(60), sync(hpid(50), tup(atom(adapter), list(hpid(51))), tup(atom("Elixir.Other.Adapter"), list(hpid(52)))))
 	groups := h.message.(term.Tuple)[1].(term.Tuple)[2].(term.List)
-	if len(groups.Elems) != 1 {
+	if len(groups.Elems) != 1 && !s.j.pids.exposed {
 		s.t.Fatalf("guest heard of groups %s", term.Format(groups))
 	}
 	worker = groups.Elems[0].(term.Tuple)[1].(term.List).Elems[0].(term.Pid)

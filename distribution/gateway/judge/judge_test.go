@@ -1,0 +1,265 @@
+package judge
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"beamsandbox/distribution/term"
+	"beamsandbox/distribution/wire"
+	"beamsandbox/policy"
+)
+
+func TestDeniedRequestsAreAnswered(t *testing.T) {
+	s := newStage(t, granted())
+	v := s.guest(wire.OpSpawnRequest, []term.Term{gref(1), gpid(1), gpid(2), tup(atom("os"), atom("cmd"), term.Int(1)), list()}, list())
+	s.answers(v, wire.OpSpawnReply, []term.Term{gref(1), gpid(1), term.Int(0), atom("notsup")}, nil)
+	v = s.guest(wire.OpMonitor, []term.Term{gpid(1), hpid(300), gref(1)}, nil)
+	s.answers(v, wire.OpPayloadMonitorExit, []term.Term{hpid(300), gpid(1), gref(1)}, atom("noproc"))
+	v = s.guest(wire.OpLink, []term.Term{gpid(1), hpid(300)}, nil)
+	s.answers(v, wire.OpPayloadExit, []term.Term{hpid(300), gpid(1)}, atom("noproc"))
+	v = s.guest(wire.OpUnlinkID, []term.Term{term.Int(5), gpid(1), hpid(300)}, nil)
+	s.answers(v, wire.OpUnlinkIDAck, []term.Term{term.Int(5), hpid(300), gpid(1)}, nil)
+}
+
+func TestAtomBudgetOutlivesTheLink(t *testing.T) {
+	m := granted()
+	m.Limits.Atoms = 10
+	life := &Lifetime{}
+	inbox := []term.Term{gpid(1), atom(""), atom("inbox")}
+	s := newStageOf(t, m, life)
+	s.passes(s.guest(wire.OpRegSend, inbox, manyAtoms(10)), wire.OpRegSend, inbox, manyAtoms(10))
+	s = newStageOf(t, m, life)
+	s.refused(s.guest(wire.OpRegSend, inbox, manyAtoms(11)), Drop, ruleAtoms)
+	s.passes(s.guest(wire.OpRegSend, inbox, manyAtoms(10)), wire.OpRegSend, inbox, manyAtoms(10))
+	// What the host itself says is free, what was refused is not counted.
+	s.hostSays(gpid(1), manyAtoms(11))
+	s.passes(s.guest(wire.OpRegSend, inbox, manyAtoms(11)), wire.OpRegSend, inbox, manyAtoms(11))
+	if len(life.Atoms) != 10 {
+		t.Errorf("%d atoms counted", len(life.Atoms))
+	}
+}
+
+func TestRateDelays(t *testing.T) {
+	m := granted()
+	m.Limits.Messages, m.Limits.Bytes = 100, -1
+	s := newStage(t, m)
+	var waited time.Duration
+	for range 150 {
+		v := s.guest(wire.OpRegSend, []term.Term{gpid(1), atom(""), atom("inbox")}, atom("ok"))
+		if v.Action != Pass {
+			t.Fatal("a message was lost")
+		}
+		waited = v.Wait
+	}
+	if waited != 500*time.Millisecond {
+		t.Errorf("after 50 messages too many: wait %v", waited)
+	}
+	s.now = s.now.Add(time.Second)
+	if v := s.guest(wire.OpRegSend, []term.Term{gpid(1), atom(""), atom("inbox")}, atom("ok")); v.Wait != 0 {
+		t.Errorf("a second later: wait %v", v.Wait)
+	}
+}
+
+func TestFrameOverTheLimit(t *testing.T) {
+	m := granted()
+	m.Limits.Frame = 1000
+	s := newStage(t, m)
+	s.refused(s.guest(wire.OpRegSend, []term.Term{gpid(1), atom(""), atom("inbox")}, bin(strings.Repeat("x", 1000))), Close, ruleSize)
+}
+
+func TestMonitorsAreBounded(t *testing.T) {
+	s := newStage(t, granted())
+	for i := range uint32(256) {
+		s.passes(s.guest(wire.OpMonitor, []term.Term{gpid(1), atom("stats"), gref(i)}, nil), wire.OpMonitor, []term.Term{gpid(1), atom("stats"), gref(i)}, nil)
+	}
+	s.refused(s.guest(wire.OpMonitor, []term.Term{gpid(1), atom("stats"), gref(256)}, nil), Drop, ruleGrants)
+}
+
+func TestRightsSurviveManyOthers(t *testing.T) {
+	s := newStage(t, granted())
+	h := s.host(wire.OpMonitor, []term.Term{hpid(3), gpid(9), href(1)}, nil)
+	for i := range uint32(20_000) {
+		s.hostSays(gpid(1), list(hpid(1000+i), href(1000+i)))
+	}
+	if n := len(s.j.pids.numbers); n > 2*keepShown {
+		t.Errorf("%d processes are remembered", n)
+	}
+	v := s.guest(wire.OpPayloadMonitorExit, []term.Term{gpid(9), h.control[1], h.control[3]}, atom("normal"))
+	s.passes(v, wire.OpPayloadMonitorExit, []term.Term{gpid(9), hpid(3), href(1)}, atom("normal"))
+}
+
+func TestOutstandingCallsAreBounded(t *testing.T) {
+	m := granted()
+	m.Limits.Grants = 10
+	s := newStage(t, m)
+	for i := range uint32(1000) {
+		s.hostSays(gpid(8), tup(atom("$gen_call"), tup(hpid(3), href(i)), atom("get")))
+	}
+	if n := len(s.j.rights.replies.m); n != 10 || len(s.j.rights.replies.order) > 100 {
+		t.Errorf("%d calls outstanding", n)
+	}
+}
+
+func TestQuarantine(t *testing.T) {
+	s := newStage(t, granted())
+	for i := range quarantineAfter {
+		if s.life.Quarantine(s.now) {
+			t.Fatalf("after %d", i)
+		}
+		s.j.FromGuest(s.now, []byte{131, 68, 0})
+		s.now = s.now.Add(time.Minute)
+	}
+	if !s.life.Quarantine(s.now) {
+		t.Error("not after all")
+	}
+	if s.life.Quarantine(s.now.Add(quarantineIn)) {
+		t.Error("for ever")
+	}
+	s.life.Forgive()
+	if s.life.Quarantine(s.now) {
+		t.Error("after it was forgiven")
+	}
+}
+
+func TestRefusalsAreDescribed(t *testing.T) {
+	s := newStage(t, granted())
+	v := s.guest(wire.OpRegSend, []term.Term{gpid(1), atom(""), atom("init")}, tup(atom("stop"), bin(strings.Repeat("x", 1000))))
+	want := Refusal{Time: s.now, From: policy.GuestToHost, Rule: ruleName, Op: "REG_SEND", To: "init", Message: `{stop,<<"` + strings.Repeat("x", 1000)}
+	want.Message = want.Message[:briefTerm] + "..."
+	if v.Refusal != want || len(s.life.Recent) != 1 || s.life.Recent[0] != want {
+		t.Errorf("got %+v\nwant %+v", v.Refusal, want)
+	}
+	for range 1000 {
+		v = s.guest(wire.OpRegSend, []term.Term{gpid(1), atom(""), atom("init")}, atom("x"))
+	}
+	if v.Refusal.Message != "" || len(s.life.Recent) != keepRefusals || s.life.Refusals[ruleName] != 1001 {
+		t.Errorf("%d kept of %d, the last %+v", len(s.life.Recent), s.life.Refusals[ruleName], v.Refusal)
+	}
+}
+
+func TestPolicyChangesOnALiveLink(t *testing.T) {
+	s := newStage(t, granted())
+	_, worker := s.pubsub()
+	m := granted()
+	m.PubSubs[0].Topics = []string{"other"}
+	if err := s.j.Set(m); err != nil {
+		t.Fatal(err)
+	}
+	s.refused(s.guest(wire.OpSend, []term.Term{atom(""), worker}, broadcastOf(atom("x"))), Drop, ruleTopic)
+	m.Mode = policy.Audit
+	if err := s.j.Set(m); err == nil {
+		t.Error("the mode changed under a live link")
+	}
+	m = granted()
+	m.PubSubs = nil
+	if err := s.j.Set(m); err != nil {
+		t.Fatal(err)
+	}
+	s.refused(s.guest(wire.OpSend, []term.Term{atom(""), worker}, broadcastOf(atom("x"))), Drop, ruleProcess)
+}
+
+func TestNewRefusesWhatMeansNothing(t *testing.T) {
+	id := wire.Identity{Name: "a@b"}
+	if _, err := New(Config{Guest: id, Host: id}, &Lifetime{}); err == nil {
+		t.Error("a node that is its own guest")
+	}
+	m := policy.Messages{Allow: []policy.Allow{{To: "x", Kind: policy.Call, Message: "{"}}}
+	if _, err := New(Config{Guest: id, Host: wire.Identity{Name: "c@d"}, Messages: m}, &Lifetime{}); err == nil {
+		t.Error("a pattern that cannot be read")
+	}
+}
+
+func FuzzFromGuest(f *testing.F) {
+	s := newStage(f, granted())
+	g := s.prepare()
+	for _, a := range attacks() {
+		if b := a.frame(s, g); len(b) < 4096 {
+			f.Add(b)
+		}
+	}
+	f.Add(s.frame(wire.OpSend, []term.Term{atom(""), g.worker}, broadcastOf(term.Map{{Key: atom("a"), Value: gpid(1)}})))
+	f.Add(s.frame(wire.OpSend, []term.Term{atom(""), g.server}, sync(gpid(60), tup(atom(adapter), list(gpid(1))))))
+	f.Add(s.frame(wire.OpSend, []term.Term{atom(""), g.caller}, tup(g.tag, atom("reply"))))
+	f.Add(s.frame(wire.OpRegSend, []term.Term{gpid(1), atom(""), atom("stats")}, callOf(tup(atom("get"), atom("x")))))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		s := newStage(t, granted())
+		s.prepare()
+		v := s.j.FromGuest(s.now, frame)
+		if (v.Action == Pass) != (len(v.Forward) > 0) {
+			t.Fatalf("action %d with %d frames", v.Action, len(v.Forward))
+		}
+		for _, out := range v.Forward {
+			h := s.read(out)
+			again, err := wire.AppendFrame(nil, h.control, out.Payload)
+			if err != nil || string(again) != string(out.Head)+string(out.Payload) {
+				t.Fatalf("control message is not canonical: %s, %v", term.Format(h.control), err)
+			}
+		}
+		for _, out := range v.Answer {
+			s.read(out)
+		}
+	})
+}
+
+func FuzzFromHost(f *testing.F) {
+	s := newStage(f, granted())
+	f.Add(s.frame(wire.OpRegSend, []term.Term{hpid(50), atom(""), atom(pubSubScope)}, tup(atom("discover"), hpid(50))))
+	f.Add(s.frame(wire.OpSend, []term.Term{atom(""), gpid(60)}, sync(hpid(50), tup(atom(adapter), list(hpid(51))))))
+	f.Add(s.frame(wire.OpRegSendTT, []term.Term{hpid(3), atom(""), atom("pulse"), atom("t")}, callOf(atom("x"))))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		s := newStage(t, granted())
+		s.prepare()
+		v := s.j.FromHost(s.now, frame)
+		if (v.Action == Pass) != (len(v.Forward) > 0) {
+			t.Fatalf("action %d with %d frames", v.Action, len(v.Forward))
+		}
+	})
+}
+
+func BenchmarkBroadcast(b *testing.B) {
+	for _, size := range []int{100, 1 << 10, 64 << 10, 1 << 20} {
+		for _, exposed := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%dB/exposed=%v", size, exposed), func(b *testing.B) {
+				m := granted()
+				m.Limits = policy.Limits{Messages: -1, Bytes: -1}
+				s := newStage(b, m)
+				s.j.pids.exposed, s.j.refs.exposed = exposed, exposed
+				_, worker := s.pubsub()
+				frame := s.frame(wire.OpSend, []term.Term{atom(""), worker}, broadcastOf(tup(atom("stats"), bin(strings.Repeat("x", size)), term.Map{{Key: atom("count"), Value: term.Int(1)}})))
+				b.SetBytes(int64(len(frame)))
+				b.ReportAllocs()
+				for b.Loop() {
+					if v := s.j.FromGuest(s.now, frame); v.Action != Pass {
+						b.Fatal(v.Rule)
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkHostCallAndReply(b *testing.B) {
+	for _, exposed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("exposed=%v", exposed), func(b *testing.B) {
+			m := granted()
+			m.Limits = policy.Limits{Messages: -1, Bytes: -1}
+			s := newStage(b, m)
+			s.j.pids.exposed, s.j.refs.exposed = exposed, exposed
+			tag := alias(href(1))
+			call := s.frame(wire.OpSend, []term.Term{atom(""), gpid(8)}, tup(atom("$gen_call"), tup(hpid(3), tag), atom("get")))
+			h := s.read(s.j.FromHost(s.now, append([]byte{}, call...)).Forward[0])
+			known := h.message.(term.Tuple)[1].(term.Tuple)[1]
+			reply := s.frame(wire.OpAliasSend, []term.Term{gpid(8), known.(term.List).Tail}, tup(known, atom("ok")))
+			in := make([]byte, 0, 4096)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.j.FromHost(s.now, append(in[:0], call...))
+				if v := s.j.FromGuest(s.now, append(in[:0], reply...)); v.Action != Pass {
+					b.Fatal(v.Rule)
+				}
+			}
+		})
+	}
+}
