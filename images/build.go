@@ -13,6 +13,7 @@ import (
 	core "github.com/containerd/containerd/v2/core/images"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"beamsandbox/reconcile/app"
 )
@@ -128,18 +129,24 @@ func (s *Store) image(ctx context.Context, b build) (Image, error) {
 	name := string(b.recipe.Name)
 	config := v1.Config{User: "1000:1000", WorkingDir: "/" + appRoot, Labels: map[string]string{
 		labelApp: name, labelRevision: b.revision, labelRelease: string(release),
+		ocispec.AnnotationTitle: name, ocispec.AnnotationVersion: r.Release.Version,
+		ocispec.AnnotationRevision: b.revision, ocispec.AnnotationSource: location(b.recipe),
 	}}
 	ref := refPrefix + name + ":" + b.digest[:12]
-	labels := map[string]string{
-		labelApp: name, labelBuild: b.digest, labelRevision: b.revision, labelSource: short(address(b.recipe)),
-		labelRecipe: b.recipe.digest(),
-	}
+	labels := b.labels()
 	if _, err := s.depot.write(ctx, ref, unpacked{layers, config, types.OCILayer}, labels); err != nil {
 		return Image{}, fmt.Errorf("store the image of %s: %w", name, err)
 	}
 	i, ok, err := s.depot.find(ctx, labels)
 	if err != nil || !ok {
 		return Image{}, fmt.Errorf("find the image of %s again: %w", name, err)
+	}
+	bill, err := billOf(b, r, i.Target.Digest.String())
+	if err != nil {
+		return Image{}, fmt.Errorf("list what the image of %s holds: %w", name, err)
+	}
+	if i, err = s.depot.attach(ctx, i, bill); err != nil {
+		return Image{}, err
 	}
 	img, err := s.describe(ctx, i)
 	img.Cached = b.reused

@@ -28,6 +28,8 @@ const (
 	labelRecipe   = "beamsandbox.recipe"   // digest of the recipe, whatever its source held
 	labelSource   = "beamsandbox.source"   // "git https://…"
 	labelBuilder  = "beamsandbox.builder"  // key of the machine's files in a builder
+	labelPulled   = "beamsandbox.pulled"   // where it was pulled from, by hand
+	labelSBOM     = "beamsandbox.sbom"     // digest of the manifest with its bill of materials
 	labelRelease  = "beamsandbox.release"  // in the OCI configuration: Release as JSON
 
 	labelDiffID = "containerd.io/uncompressed"

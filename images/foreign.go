@@ -119,6 +119,9 @@ func (s *Store) obtain(ctx context.Context, b build) error {
 
 func (s *Store) fetchImage(ctx context.Context, b build) (ocispec.Descriptor, error) {
 	path, ok := archivePath(b.recipe.Source.URL)
+	if target, here := s.here(ctx, b.revision); here {
+		return target, nil
+	}
 	if !ok {
 		name, _, _ := strings.Cut(b.recipe.Source.URL, "@")
 		return s.oci.pull(ctx, s.depot, name, b.revision)

@@ -36,6 +36,7 @@ type Config struct {
 	// "": erlang-hex.tar.gz beside this program, if it is there.
 	HexSource string
 
+	Cache   int64         // bytes that all images together may hold, 0: no bound
 	Memory  int64         // bytes that a build may use, 0: 1 GiB
 	Disk    int64         // bytes that a build may write, 0: 4 GiB
 	Timeout time.Duration // how long a build may take, 0: 10 minutes
@@ -52,6 +53,7 @@ type Store struct {
 	sandbox Sandbox
 	gits    gits
 	oci     ociHosts
+	cache   int64
 	hexes   hexRegistries
 	elixir  elixir
 	memory  int64
@@ -97,7 +99,7 @@ func New(c Config) (*Store, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		depot: depot{c.Client}, root: c.Root, otp: o, rebar3: c.Rebar3, sandbox: c.Sandbox, gits: gits{c.GitAuth}, oci: ociHosts{c.RegistryAuth},
+		depot: depot{c.Client}, root: c.Root, otp: o, rebar3: c.Rebar3, sandbox: c.Sandbox, gits: gits{c.GitAuth}, oci: ociHosts{c.RegistryAuth}, cache: c.Cache,
 		memory: c.Memory, disk: c.Disk, timeout: c.Timeout, log: c.Log, apps: map[app.Name]*sync.Mutex{},
 		elixir: findElixir(elixir{root: c.Elixir, hex: c.HexSource}), plans: map[string]builder{},
 	}
@@ -146,6 +148,17 @@ func (s *Store) OTP() string { return s.otp.release }
 // holds right now. It fetches and builds at most once for each state of the
 // source: a branch costs one question to its remote, a commit none.
 func (s *Store) Ensure(ctx context.Context, r Recipe) (Image, error) {
+	i, err := s.ensure(ctx, r)
+	if err != nil || i.Cached {
+		return i, err
+	}
+	if err := s.bound(ctx); err != nil { // what was built is good all the same
+		s.log.Warn("keep the images within their bound", "err", err)
+	}
+	return i, nil
+}
+
+func (s *Store) ensure(ctx context.Context, r Recipe) (Image, error) {
 	if r.Code && r.OTP != "" && r.OTP != s.otp.release {
 		return Image{}, fmt.Errorf("build %s for the host VM: %w: the host VM runs OTP %s, %s holds OTP %s; set erlang to the host VM's", r.Name, ErrOTP, r.OTP, s.otp.root, s.otp.release)
 	}

@@ -1,0 +1,115 @@
+package images
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	core "github.com/containerd/containerd/v2/core/images"
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"beamsandbox/reconcile/app"
+)
+
+func TestBill(t *testing.T) {
+	b := build{recipe: Recipe{Name: "a", Version: "1.0.0", Source: app.Source{Type: app.SourceGit, URL: "https://me:secret@example.org/a.git", Ref: "main"}}}
+	r := record{Name: "a", Revision: "abc", Release: Release{Name: "a", Version: "1.0.0", ERTS: "13.1.5", Apps: []string{"a-1.0.0", "kernel-8.5.3"}}, Resolved: []Dependency{
+		{Kind: "hex", Name: "jsx", Repository: "hexpm", Version: "3.1.0", Checksum: "AB", Retired: "old"},
+		{Kind: "git", Name: "https://example.org/dep.git", Version: "def"},
+	}}
+	first, err := billOf(b, r, "sha256:12")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got spdx
+	if err := json.Unmarshal(first, &got); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range got.Packages {
+		names = append(names, p.Name+" "+p.Version)
+	}
+	want := []string{"a 1.0.0", "erts 13.1.5", "a 1.0.0", "kernel 8.5.3", "jsx 3.1.0", "https://example.org/dep.git def"}
+	if diff := cmp.Diff(want, names); diff != "" || len(got.Relationships) != len(want) {
+		t.Errorf("packages (-want +got):\n%s\nrelationships: %v", diff, got.Relationships)
+	}
+	text := string(first)
+	for _, want := range []string{`"SPDX-2.3"`, "pkg:hex/jsx@3.1.0", "git+https://example.org/dep.git@def", "retired: old", `"ab"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is missing in %s", want, text)
+		}
+	}
+	if strings.Contains(text, "secret") {
+		t.Errorf("a password is in the bill: %s", text)
+	}
+	if again, err := billOf(b, r, "sha256:12"); err != nil || string(again) != text {
+		t.Errorf("the same build gave another bill: %v", err)
+	}
+}
+
+func TestByNeed(t *testing.T) {
+	image := func(name string, labels ...string) core.Image {
+		i := core.Image{Name: name, Labels: map[string]string{}}
+		for n := 0; n < len(labels); n += 2 {
+			i.Labels[labels[n]] = labels[n+1]
+		}
+		return i
+	}
+	all := []core.Image{ // the newest first
+		image("a2", labelApp, "a"), image("pulled", labelPulled, "x"), image("b1", labelApp, "b"), image("builder", labelBuilder, "k"),
+		image("gone2", labelApp, "g", labelRemoved, "true"), image("a1", labelApp, "a"), image("gone1", labelApp, "h", labelRemoved, "true"), image("a0", labelApp, "a"),
+	}
+	var got []string
+	for _, c := range byNeed(all) {
+		got = append(got, c.image.Name)
+	}
+	if want := []string{"gone1", "gone2", "pulled", "a0", "a1", "builder", "b1", "a2"}; !slices.Equal(got, want) {
+		t.Errorf("order %v, want %v", got, want)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	u := &usage{
+		total: 15, sizes: map[string]int64{"base": 10, "x": 2, "y": 3}, users: map[string]int{"base": 2, "x": 1, "y": 1},
+		parts: map[string][]string{"a": {"base", "x"}, "b": {"base", "y"}},
+	}
+	if freed := u.without("a"); freed != 2 || u.total != 13 {
+		t.Errorf("without a: freed %d, left %d", freed, u.total)
+	}
+	if freed := u.without("b"); freed != 13 || u.total != 0 {
+		t.Errorf("without b: freed %d, left %d", freed, u.total)
+	}
+}
+
+// An image from elsewhere may claim anything about itself.
+func TestBootOf(t *testing.T) {
+	ours := func(release string) v1.Config { return v1.Config{Labels: map[string]string{labelRelease: release}} }
+	good := `{"Name":"a","Version":"1.0.0","ERTS":"13.1.5","Root":"/app"}`
+	for name, tt := range map[string]struct {
+		config v1.Config
+		want   Release
+		err    string
+	}{
+		"ours":             {ours(good), Release{Name: "a", Version: "1.0.0", ERTS: "13.1.5", Root: "/app"}, ""},
+		"its own":          {v1.Config{Entrypoint: []string{"/bin/x"}, Cmd: []string{"y"}, Env: []string{"A=b"}, WorkingDir: "/srv"}, Release{Entry: &Entry{Args: []string{"/bin/x", "y"}, Env: []string{"A=b"}, Dir: "/srv"}}, ""},
+		"its own command":  {v1.Config{Cmd: []string{"/bin/x"}}, Release{Entry: &Entry{Args: []string{"/bin/x"}, Dir: "/"}}, ""},
+		"nothing":          {v1.Config{}, Release{}, "neither an entrypoint nor a command"},
+		"no JSON":          {ours("x"), Release{}, "label"},
+		"path in the name": {ours(strings.Replace(good, `"a"`, `"../a"`, 1)), Release{}, "not plain"},
+		"option as ERTS":   {ours(strings.Replace(good, "13.1.5", "-x", 1)), Release{}, "not plain"},
+		"root above":       {ours(strings.Replace(good, "/app", "/app/../etc", 1)), Release{}, "not plain"},
+		"both":             {ours(strings.Replace(good, "}", `,"Entry":{"Args":["/bin/sh"]}}`, 1)), Release{}, "not plain"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := bootOf(v1.ConfigFile{Config: tt.config})
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("release (-want +got):\n%s", diff)
+			}
+			if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("err = %v, want %q", err, tt.err)
+			}
+		})
+	}
+}

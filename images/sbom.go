@@ -1,0 +1,184 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/content"
+	core "github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// spdxType is the media type of an SBOM (IANA, application/spdx+json).
+const spdxType = "application/spdx+json"
+
+// An spdx is a bill of materials, as far as we fill it in (SPDX 2.3, JSON).
+type spdx struct {
+	Version       string         `json:"spdxVersion"`
+	License       string         `json:"dataLicense"`
+	ID            string         `json:"SPDXID"`
+	Name          string         `json:"name"`
+	Namespace     string         `json:"documentNamespace"`
+	Creation      spdxCreation   `json:"creationInfo"`
+	Packages      []spdxPackage  `json:"packages"`
+	Relationships []spdxRelation `json:"relationships"`
+}
+
+type spdxCreation struct {
+	Created  string   `json:"created"`
+	Creators []string `json:"creators"`
+}
+
+type spdxPackage struct {
+	ID        string         `json:"SPDXID"`
+	Name      string         `json:"name"`
+	Version   string         `json:"versionInfo"`
+	Download  string         `json:"downloadLocation"`
+	Analyzed  bool           `json:"filesAnalyzed"`
+	Checksums []spdxChecksum `json:"checksums,omitempty"`
+	Refs      []spdxRef      `json:"externalRefs,omitempty"`
+	Comment   string         `json:"comment,omitempty"`
+}
+
+type spdxChecksum struct {
+	Algorithm string `json:"algorithm"`
+	Value     string `json:"checksumValue"`
+}
+
+type spdxRef struct {
+	Category string `json:"referenceCategory"`
+	Type     string `json:"referenceType"`
+	Locator  string `json:"referenceLocator"`
+}
+
+type spdxRelation struct {
+	From string `json:"spdxElementId"`
+	Type string `json:"relationshipType"`
+	To   string `json:"relatedSpdxElement"`
+}
+
+// billOf lists what an image holds: the app with its source, the emulator,
+// the release's applications, and what the build took from outside. No time
+// enters it: the same build gives the same bill.
+func billOf(b build, r record, image string) ([]byte, error) {
+	const root = "SPDXRef-app"
+	s := spdx{
+		Version: "SPDX-2.3", License: "CC0-1.0", ID: "SPDXRef-DOCUMENT", Name: string(r.Name),
+		Namespace: "https://beamsandbox.invalid/spdx/" + strings.TrimPrefix(image, "sha256:"),
+		Creation:  spdxCreation{"1970-01-01T00:00:00Z", []string{"Tool: beamsandbox"}},
+	}
+	own := spdxPackage{ID: root, Name: string(r.Name), Version: r.Release.Version, Download: location(b.recipe), Comment: "revision " + r.Revision}
+	if b.recipe.Source.SHA256 != "" {
+		own.Checksums = []spdxChecksum{{"SHA256", b.recipe.Source.SHA256}}
+	}
+	s.Packages = append(s.Packages, own)
+	s.Relationships = append(s.Relationships, spdxRelation{s.ID, "DESCRIBES", root})
+	add := func(relation string, p spdxPackage) {
+		p.ID = fmt.Sprintf("SPDXRef-%d", len(s.Packages))
+		s.Packages = append(s.Packages, p)
+		s.Relationships = append(s.Relationships, spdxRelation{root, relation, p.ID})
+	}
+	add("CONTAINS", spdxPackage{Name: "erts", Version: r.Release.ERTS, Download: "NOASSERTION"})
+	for _, a := range r.Release.Apps {
+		name, version, _ := strings.Cut(a, "-")
+		add("CONTAINS", spdxPackage{Name: name, Version: version, Download: "NOASSERTION"})
+	}
+	for _, d := range r.Resolved {
+		add("DEPENDS_ON", resolvedPackage(d))
+	}
+	return json.MarshalIndent(s, "", " ")
+}
+
+// location is a source as SPDX writes it, "git+https://…@commit".
+func location(r Recipe) string {
+	address := stripUser(r.Source.URL)
+	if address == "" {
+		return "NOASSERTION"
+	}
+	if r.Source.Type == "git" {
+		return "git+" + address + "@" + r.Source.Ref
+	}
+	return address
+}
+
+func resolvedPackage(d Dependency) spdxPackage {
+	p := spdxPackage{Name: d.Name, Version: d.Version, Download: "NOASSERTION"}
+	switch d.Kind {
+	case "git":
+		p.Download = "git+" + stripUser(d.Name) + "@" + d.Version
+	case "hex":
+		p.Refs = []spdxRef{{"PACKAGE-MANAGER", "purl", "pkg:hex/" + d.Name + "@" + d.Version}}
+		if d.Repository != "" && d.Repository != "hexpm" {
+			p.Comment = "from repository " + d.Repository
+		}
+	}
+	if d.Checksum != "" {
+		p.Checksums = []spdxChecksum{{"SHA256", strings.ToLower(d.Checksum)}}
+	}
+	if d.Retired != "" {
+		p.Comment = strings.TrimSpace(p.Comment + " retired: " + d.Retired)
+	}
+	return p
+}
+
+// attach keeps a bill of materials beside an image, as an artefact that
+// refers to it (OCI image-spec, "subject"), and tied to it: it goes with it.
+func (d depot) attach(ctx context.Context, i core.Image, bill []byte) (core.Image, error) {
+	ctx, done, err := d.client.WithLease(d.in(ctx))
+	if err != nil {
+		return i, fmt.Errorf("lease content: %w", err)
+	}
+	defer func() { _ = done(context.WithoutCancel(ctx)) }() // it expires by itself
+	layer := describe(spdxType, bill)
+	subject := i.Target
+	manifest := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: spdxType,
+		Config: ocispec.DescriptorEmptyJSON, Layers: []ocispec.Descriptor{layer}, Subject: &subject,
+	}
+	data, err := json.Marshal(manifest)
+	if err != nil {
+		return i, fmt.Errorf("write the bill of materials: %w", err)
+	}
+	refs := map[string]string{labelRef + "config": ocispec.DescriptorEmptyJSON.Digest.String(), labelRef + "l.0": layer.Digest.String()}
+	if err := d.blob(ctx, ocispec.MediaTypeEmptyJSON, bytes.Clone(ocispec.DescriptorEmptyJSON.Data), nil); err != nil {
+		return i, err
+	}
+	if err := d.blob(ctx, spdxType, bill, nil); err != nil {
+		return i, err
+	}
+	if err := d.blob(ctx, ocispec.MediaTypeImageManifest, data, refs); err != nil {
+		return i, err
+	}
+	id := digest.FromBytes(data)
+	tie := content.Info{Digest: i.Target.Digest, Labels: map[string]string{labelRef + "sbom": id.String()}}
+	if _, err := d.client.ContentStore().Update(ctx, tie, "labels."+labelRef+"sbom"); err != nil {
+		return i, fmt.Errorf("tie the bill of materials to image %s: %w", i.Name, err)
+	}
+	i.Labels[labelSBOM] = id.String()
+	return i, d.name(ctx, i)
+}
+
+// bill reads an image's bill of materials; ok is false when it has none.
+func (d depot) bill(ctx context.Context, i core.Image) (bill []byte, manifest ocispec.Descriptor, ok bool, err error) {
+	if i.Labels[labelSBOM] == "" {
+		return nil, manifest, false, nil
+	}
+	ctx = d.in(ctx)
+	id := digest.Digest(i.Labels[labelSBOM])
+	info, err := d.client.ContentStore().Info(ctx, id)
+	if err != nil {
+		return nil, manifest, false, fmt.Errorf("read the bill of materials of %s: %w", i.Name, err)
+	}
+	manifest = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: spdxType, Digest: id, Size: info.Size}
+	var m ocispec.Manifest
+	if err := d.decode(ctx, manifest, &m); err != nil || len(m.Layers) != 1 {
+		return nil, manifest, false, fmt.Errorf("read the bill of materials of %s: its manifest has %d layers: %w", i.Name, len(m.Layers), err)
+	}
+	bill, err = content.ReadBlob(ctx, d.client.ContentStore(), m.Layers[0])
+	return bill, manifest, err == nil, err
+}
