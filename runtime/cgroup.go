@@ -55,6 +55,11 @@ func (h hierarchy) oomKills(group string) (uint64, error) {
 	return readCounter(filepath.Join(h.dir("memory", group), file), "oom_kill")
 }
 
+// forkFails is how often group wanted one process too many.
+func (h hierarchy) forkFails(group string) (uint64, error) {
+	return readCounter(filepath.Join(h.dir("pids", group), "pids.events"), "max")
+}
+
 // memory is what group uses in bytes, less file pages the kernel can drop.
 func (h hierarchy) memory(group string) (uint64, error) {
 	dir, usage, inactive := h.dir("memory", group), "memory.usage_in_bytes", "total_inactive_file"

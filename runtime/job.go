@@ -22,6 +22,7 @@ import (
 var (
 	ErrJobTimeout = errors.New("took longer than its time limit")
 	ErrJobMemory  = errors.New("was killed at its memory limit")
+	ErrJobPids    = errors.New("reached its limit of processes")
 )
 
 // The limits of a job that names none.
@@ -93,12 +94,24 @@ func (t *Tasks) RunJob(ctx context.Context, c JobConfig) (exit int, err error) {
 	defer cancel()
 	exit, err = t.runJob(limited, c)
 	if err != nil && limited.Err() != nil {
-		err = context.Cause(limited)
+		err = t.outOfTime(context.Cause(limited), c)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("run job %s: %w", c.Name, err)
 	}
 	return exit, nil
+}
+
+// outOfTime says how long the job had, and what may have kept it from its end.
+func (t *Tasks) outOfTime(cause error, c JobConfig) error {
+	if !errors.Is(cause, ErrJobTimeout) {
+		return cause
+	}
+	cause = fmt.Errorf("%w of %s", cause, orDefault(c.Timeout, defaultJobTimeout))
+	if t.forkFailed(jobID(c.Name)) {
+		return fmt.Errorf("%w, and %w (%d)", cause, ErrJobPids, orDefault(c.Pids, defaultJobPids))
+	}
+	return cause
 }
 
 func checkJob(c JobConfig) error {
@@ -134,6 +147,9 @@ func (t *Tasks) runJob(ctx context.Context, c JobConfig) (int, error) {
 		}
 		if code != 0 && t.oomKilled(jobID(c.Name)) {
 			return 0, fmt.Errorf("%w of %d MB", ErrJobMemory, c.Memory>>20)
+		}
+		if code != 0 && t.forkFailed(jobID(c.Name)) {
+			return 0, fmt.Errorf("%w (%d)", ErrJobPids, orDefault(c.Pids, defaultJobPids))
 		}
 		task.IO().Wait()
 		return int(code), nil

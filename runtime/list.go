@@ -107,6 +107,13 @@ func (t *Tasks) oomKilled(id string) bool {
 	return err == nil && kills > 0
 }
 
+// forkFailed reports whether a guest or job wanted more processes than it may
+// have.
+func (t *Tasks) forkFailed(id string) bool {
+	fails, err := t.cgroups.forkFails(t.group(id))
+	return err == nil && fails > 0
+}
+
 func userLabels(labels map[string]string) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for key, value := range labels {
