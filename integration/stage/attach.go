@@ -14,3 +14,6 @@ func (s *Stage) Attach() *Daemon {
 	}
 	return &Daemon{http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
+
+// OpenRepo is a repository that NewRepo made in an earlier run.
+func (s *Stage) OpenRepo(name string) *Repo { return &Repo{Dir: s.Path("repos", name)} }

@@ -91,7 +91,8 @@ func (s *Stack) Version() string { return s.version }
 func (s *Stack) Snapshotter() string { return s.snapshotter }
 
 // UserNS reports whether guests can have a user namespace of their own: the
-// snapshotter shifts the owners of files by itself (containerd 2.0, kernel 6.3).
+// snapshotter shifts the owners of files by itself (containerd 2.0, kernel
+// 5.19) and the kernel's limit lets them be made. Else each has a uid of its own.
 func (s *Stack) UserNS() bool { return s.remaps }
 
 // RunDir is the folder for state that a reboot may lose.
@@ -169,7 +170,11 @@ func (s *Stack) probe(ctx context.Context) error {
 		if err != nil || !s.snapshotterWorks(ctx, name) {
 			continue
 		}
-		s.snapshotter, s.remaps = name, slices.Contains(caps, "remap-ids")
+		s.snapshotter = name
+		s.remaps = slices.Contains(caps, "remap-ids") && makesUserNamespaces(maxUserNamespaces)
+		if !s.remaps {
+			s.cfg.Log.Warn("guests get user ids of their own, but no user namespace", "snapshotter", name, "limit", maxUserNamespaces)
+		}
 		return nil
 	}
 	return fmt.Errorf("choose a snapshotter of containerd at %s: neither overlayfs nor native is loaded", s.address())

@@ -72,3 +72,18 @@ func TestEnvironmentOfContainerd(t *testing.T) {
 		t.Error("our own binaries do not come first")
 	}
 }
+
+func TestUserNamespacesAreAKernelsChoice(t *testing.T) {
+	for limit, want := range map[string]bool{"0\n": false, "96365\n": true} {
+		path := filepath.Join(t.TempDir(), "max_user_namespaces")
+		if err := os.WriteFile(path, []byte(limit), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := makesUserNamespaces(path); got != want {
+			t.Errorf("limit %q: %v, want %v", limit, got, want)
+		}
+	}
+	if makesUserNamespaces(filepath.Join(t.TempDir(), "missing")) {
+		t.Error("a kernel without user namespaces makes some")
+	}
+}

@@ -26,13 +26,14 @@ const patience = 30 * time.Minute
 func main() {
 	bin := flag.String("bin", "bin", "folder of the built programs")
 	examples := flag.String("examples", "examples", "folder of the examples")
+	act := flag.String("act", "service", "service; single: without user namespaces; before and after: of a reboot")
 	config := flag.String("config", "/etc/beamsandbox/sandboxd.config", "where the service reads its configuration")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := run(ctx, *bin, *examples, *config); err != nil {
+	if err := run(ctx, *act, *bin, *examples, *config); err != nil {
 		fmt.Fprintln(os.Stderr, "inside:", err)
 		cancel()
 		os.Exit(1)
@@ -49,26 +50,38 @@ type trial struct {
 	began            time.Time
 }
 
-func run(ctx context.Context, bin, examples, config string) (err error) {
-	dir, err := os.MkdirTemp("", "beamsandbox-vm-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s, err := stage.New(bin, dir, "/var/lib/sandboxd", "/run/sandboxd")
+// home keeps the repositories and the cookie across a reboot.
+const home = "/var/lib/beamsandbox-vm"
+
+func run(ctx context.Context, act, bin, examples, config string) (err error) {
+	s, err := stage.New(bin, home, "/var/lib/sandboxd", "/run/sandboxd")
 	if err != nil {
 		return err
 	}
 	t := &trial{Stage: s, examples: examples, config: config, began: time.Now()}
-	defer func() { err = errors.Join(err, t.Close()) }()
-	for _, act := range []func(context.Context) error{
-		t.machine, t.setUp, t.start, t.groups, t.share, t.memory, t.restart, t.reload, t.crash, t.remove,
-	} {
-		if err := act(ctx); err != nil {
+	acts := map[string][]func(context.Context) error{
+		"service": {
+			t.machine, t.setUp, t.start, t.remapped, t.groups, t.share, t.memory,
+			t.restart, t.reload, t.crash, t.remove, t.clear,
+		},
+		"single": {t.setUp, t.start, t.single, t.groups, t.memory, t.restart, t.remove, t.clear},
+		"before": {t.setUp, t.start, t.enable}, // what runs is the reboot's to end
+		"after":  {t.reborn, t.groups, t.remove, t.clear},
+	}
+	if acts[act] == nil {
+		return fmt.Errorf("-act %s: expected service, single, before or after", act)
+	}
+	for _, do := range acts[act] {
+		if err := do(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// clear ends what the stage started and forgets it.
+func (t *trial) clear(context.Context) error {
+	return errors.Join(t.Close(), os.RemoveAll(home))
 }
 
 // say tells one line, with the time since the beginning.
@@ -142,16 +155,47 @@ func (t *trial) start(ctx context.Context) error {
 	for _, s := range a.Stages {
 		t.say("  %-9s %6d ms", s.Name, s.Took.Milliseconds())
 	}
-	ids, err := os.ReadFile(fmt.Sprintf("/proc/%d/uid_map", a.Pid))
-	if err != nil {
+	return nil
+}
+
+// remapped checks that the guest has a user namespace.
+func (t *trial) remapped(ctx context.Context) error {
+	base, err := t.userBase(ctx)
+	if err == nil && base == "0" {
+		err = errors.New("the guest has no user namespace")
+	}
+	t.say("Its user namespace begins at uid %s.", base)
+	return err
+}
+
+// single checks that it has none, and is not root all the same.
+func (t *trial) single(ctx context.Context) error {
+	base, err := t.userBase(ctx)
+	if err == nil && base != "0" {
+		err = errors.New("the guest has a user namespace although the kernel's limit is 0")
+	}
+	var st syscall.Stat_t
+	if err := errors.Join(err, syscall.Stat(fmt.Sprintf("/proc/%d", t.daemon.App(ctx, guest).Pid), &st)); err != nil {
 		return err
 	}
-	if f := strings.Fields(string(ids)); len(f) == 3 && f[1] == "0" {
-		t.say("It has user ids of its own; this kernel or file system gives no user namespace.")
-	} else {
-		t.say("Its user namespace begins at uid %s.", f[1])
+	if st.Uid < 65536 {
+		return fmt.Errorf("the guest is uid %d, which is not its own", st.Uid)
 	}
+	t.say("No user namespaces here: it is uid %d.", st.Uid)
 	return nil
+}
+
+// userBase is the uid outside of the guest's uid 0.
+func (t *trial) userBase(ctx context.Context) (string, error) {
+	ids, err := os.ReadFile(fmt.Sprintf("/proc/%d/uid_map", t.daemon.App(ctx, guest).Pid))
+	if err != nil {
+		return "", err
+	}
+	f := strings.Fields(string(ids))
+	if len(f) != 3 {
+		return "", fmt.Errorf("the guest's uid_map is %q", ids)
+	}
+	return f[1], nil
 }
 
 // command runs a program; its output belongs to the error.
