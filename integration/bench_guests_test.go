@@ -167,7 +167,13 @@ func (g *guests) measure(f *figures, peer float64) error {
 	if err := g.oneByOne(f, peer); err != nil {
 		return err
 	}
+	if err := g.images(f); err != nil {
+		return err
+	}
 	if err := g.empty(); err != nil {
+		return err
+	}
+	if err := g.unchanged(f); err != nil {
 		return err
 	}
 	if err := g.atOnce(f); err != nil {
