@@ -55,6 +55,10 @@ func TestCatalog(t *testing.T) {
 	if err != nil || imported.Digest != built.Digest {
 		t.Errorf("import: %+v, %v", imported, err)
 	}
+	byHand, err := s.BuildArchive(t.Context(), "counter", "0.1.0", bytes.NewReader(packed(t, "../examples/apps/counter", "")))
+	if err != nil || byHand.App != "counter" || !strings.HasPrefix(byHand.Source, "path ") {
+		t.Errorf("build of an archive: %+v, %v", byHand, err)
+	}
 	if _, err := s.Import(t.Context(), strings.NewReader("no archive")); err == nil || strings.Contains(err.Error(), "\n") {
 		t.Errorf("import of text: %v", err)
 	}

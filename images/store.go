@@ -269,13 +269,17 @@ func (s *Store) prune(ctx context.Context, name app.Name, keep int, wait bool) e
 	if err != nil {
 		return err
 	}
+	running, err := s.depot.running(ctx)
+	if err != nil {
+		return err
+	}
 	var old []string
 	for _, i := range all {
 		if i.Labels[labelApp] == string(name) {
 			old = append(old, i.Name)
 		}
 	}
-	old = old[min(keep, len(old)):]
+	old = slices.DeleteFunc(old[min(keep, len(old)):], func(i string) bool { return running[i] })
 	releases, err := s.releases(name)
 	if err != nil {
 		return err

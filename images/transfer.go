@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	core "github.com/containerd/containerd/v2/core/images"
@@ -113,7 +114,28 @@ func (s *Store) Export(ctx context.Context, name string, w io.Writer) error {
 	return nil
 }
 
-// BuildPath builds a folder of this machine as the image of app name.
-func (s *Store) BuildPath(ctx context.Context, name app.Name, version, dir string) (Image, error) {
-	return s.Ensure(ctx, Recipe{Name: name, Version: version, Source: app.Source{Type: app.SourcePath, URL: dir}})
+// BuildArchive builds the source in a tar archive, gzipped or plain, as the
+// image of app name, beside what the app's own source gives.
+func (s *Store) BuildArchive(ctx context.Context, name app.Name, version string, source io.Reader) (Listed, error) {
+	if !plain.MatchString(string(name)) {
+		return Listed{}, fmt.Errorf("build an image: %.80q is not the name of an app", name)
+	}
+	dir := s.path("uploads", string(name))
+	defer s.lock("upload:" + name)()
+	if err := os.RemoveAll(dir); err != nil {
+		return Listed{}, fmt.Errorf("make room for the source of %s: %w", name, err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // the next build of the name clears it
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return Listed{}, fmt.Errorf("make a folder for the source of %s: %w", name, err)
+	}
+	if err := untar(source, dir); err != nil {
+		return Listed{}, fmt.Errorf("unpack the source of %s: %w", name, err)
+	}
+	i, err := s.Ensure(ctx, Recipe{Name: name, Version: version, Source: app.Source{Type: app.SourcePath, URL: dir}})
+	if err != nil {
+		return Listed{}, err
+	}
+	d, err := s.Inspect(ctx, i.Ref)
+	return d.Listed, err
 }

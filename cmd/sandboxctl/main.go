@@ -69,11 +69,17 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	client := func() *control.Client { return control.NewClient(socket) }
 	root.AddCommand(statusCommand(client), syncCommand(client), planCommand(client),
-		logsCommand(client), validateCommand(), runCommand())
+		logsCommand(client), imageCommand(client), validateCommand(), runCommand())
+	checkArgs(root)
+	return root
+}
+
+// checkArgs gives wrong arguments of every command the exit code of wrong flags.
+func checkArgs(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)
+		checkArgs(c)
 	}
-	return root
 }
 
 // knownCommand gets what is no command's name.

@@ -48,6 +48,8 @@ type Config struct {
 	BuildMemory  int64           // bytes, 0: as images has it
 	BuildDisk    int64           // bytes, 0: as images has it
 	BuildTimeout time.Duration   // 0: as images has it
+	ImageCache   int64           // bytes that all images together may hold
+	RegistryAuth string          // file with registries' credentials; "": none
 	Policy       policy.Rules
 	PlainFolder  string              // --apps: a folder instead of a git repository
 	Getenv       func(string) string // cookies of the environment, taken out of it
@@ -63,7 +65,7 @@ func defaults() Config {
 		Branch: "main", AppsDir: "apps", Interval: time.Minute,
 		Hostname: short, Root: "/var/lib/sandboxd", RunDir: "/run/sandboxd",
 		Socket: control.DefaultSocket, Pool: netip.MustParsePrefix("10.231.0.0/16"),
-		StopGrace: 10 * time.Second, GatewayUID: 64321,
+		StopGrace: 10 * time.Second, GatewayUID: 64321, ImageCache: 10 << 30,
 	}
 }
 

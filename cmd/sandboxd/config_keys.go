@@ -48,6 +48,8 @@ func (c *Config) sandboxdKeys(dir string) map[string]setting {
 		"elixir":         {"the path of an Elixir root", path(dir, &c.Elixir)},
 		"hex_source":     {"the path of Debian's erlang-hex tarball", path(dir, &c.HexSource)},
 		"build_memory":   {"MB, 64 or more", megabytes(&c.BuildMemory, 64)},
+		"image_cache_mb": {"MB, 256 or more", megabytes(&c.ImageCache, 256)},
+		"registry_auth":  {"a path", path(dir, &c.RegistryAuth)},
 		"build_disk":     {"MB, 64 or more", megabytes(&c.BuildDisk, 64)},
 		"build_timeout":  {"milliseconds, 1000 or more", milliseconds(&c.BuildTimeout, 1000)},
 		"policy":         {"the path of a readable policy file, or its keys", c.policy(dir)},

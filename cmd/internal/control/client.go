@@ -121,7 +121,11 @@ func (c *Client) json(ctx context.Context, method, path string, v any) error {
 }
 
 func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://sandboxd/"+Version+"/"+path, nil)
+	return c.request(ctx, method, path, nil)
+}
+
+func (c *Client) request(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://sandboxd/"+Version+"/"+path, body)
 	if err != nil {
 		return nil, err
 	}

@@ -75,6 +75,9 @@ func Handler(d Daemon, log *slog.Logger) http.Handler {
 	mux.HandleFunc("GET /v1/apps/{app}/logs", h.logs)
 	mux.HandleFunc("POST /v1/sync", h.sync)
 	mux.HandleFunc("POST /v1/drain", h.drain)
+	if d, ok := d.(Images); ok {
+		h.imageRoutes(mux, d)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Errorf("%s %s is not part of protocol %s; sandboxctl and sandboxd should be of one version", r.Method, r.URL.Path, Version))
 	})
