@@ -146,7 +146,7 @@ func laterAttacks() []attack {
 		{"26 junk to a scope", Drop, rulePG, named(pubSubScope, atom("junk"))},
 		{"26 junk to the server", Drop, rulePG, sent(toServer, tup(atom("junk"), term.Int(1)))},
 		{"26 malformed sync", Drop, rulePG, sent(toServer, castOf(tup(atom("sync"), gpid(60), atom("x"))))},
-		{"26 group twice in a sync", Drop, rulePG, sent(toServer, sync(gpid(60), tup(atom(adapter), list(gpid(1))), tup(atom(adapter), list(gpid(1)))))},
+		{"26 group twice in a sync", Drop, rulePG, sent(toServer, syncOf(gpid(60), tup(atom(adapter), list(gpid(1))), tup(atom(adapter), list(gpid(1)))))},
 		{"26 leave of a group not joined", Drop, ruleGroup, sent(toServer, tup(atom("leave"), gpid(60), gpid(61), list(atom(adapter+"_2"))))},
 		{"26 leave of a process not in it", Drop, ruleGroup, sent(toServer, tup(atom("leave"), gpid(60), gpid(99), list(atom(adapter))))},
 		{"26 join of an improper list", Drop, rulePG, sent(toServer, tup(atom("join"), gpid(60), atom(adapter), term.List{Elems: []term.Term{gpid(1)}, Tail: gpid(2)}))},

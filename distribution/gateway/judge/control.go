@@ -159,13 +159,13 @@ func (r *reading) pid(p *walk.Pid) {
 }
 
 func (r *reading) atom(name *[]byte) {
-	got, ok := r.Atom()
+	got, ok := r.Name()
 	*name = got
 	r.step(ok)
 }
 
 func (r *reading) pidOrName(p *walk.Pid, name *[]byte) {
-	if got, ok := r.Atom(); ok {
+	if got, ok := r.Name(); ok {
 		*name = got
 		r.step(true)
 		return

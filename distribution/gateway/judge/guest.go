@@ -202,6 +202,9 @@ func (t *turn) again(to walk.Pid) *head {
 
 // guestLink answers a wish for a link as if there were no such process.
 func (t *turn) guestLink() Verdict {
+	if t.c.to.Node == walk.Other {
+		return t.refuse(ruleLink)
+	}
 	noproc := t.word("noproc")
 	t.answer(t.head(wire.OpPayloadExit, 3).pid(t.c.to).pid(t.c.from), noproc)
 	return t.refuse(ruleLink)

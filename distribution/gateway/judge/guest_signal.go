@@ -2,6 +2,7 @@ package judge
 
 import (
 	"beamsandbox/distribution/wire"
+	"beamsandbox/distribution/wire/walk"
 	"beamsandbox/policy"
 )
 
@@ -133,6 +134,9 @@ func (t *turn) guestUnlink() Verdict {
 	if ok && t.j.rights.links.has(link) {
 		t.j.rights.links.drop(link)
 		return t.pass(t.head(wire.OpUnlinkID, 4).number(c.id).pid(c.from).pid(to), nil)
+	}
+	if c.to.Node == walk.Other {
+		return t.refuse(ruleLink)
 	}
 	// A link that was refused, or that the host ended at the same time.
 	t.answer(t.head(wire.OpUnlinkIDAck, 4).number(c.id).pid(c.to).pid(c.from), nil)

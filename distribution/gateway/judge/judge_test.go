@@ -180,7 +180,7 @@ func FuzzFromGuest(f *testing.F) {
 		}
 	}
 	f.Add(s.frame(wire.OpSend, []term.Term{atom(""), g.worker}, broadcastOf(term.Map{{Key: atom("a"), Value: gpid(1)}})))
-	f.Add(s.frame(wire.OpSend, []term.Term{atom(""), g.server}, sync(gpid(60), tup(atom(adapter), list(gpid(1))))))
+	f.Add(s.frame(wire.OpSend, []term.Term{atom(""), g.server}, syncOf(gpid(60), tup(atom(adapter), list(gpid(1))))))
 	f.Add(s.frame(wire.OpSend, []term.Term{atom(""), g.caller}, tup(g.tag, atom("reply"))))
 	f.Add(s.frame(wire.OpRegSend, []term.Term{gpid(1), atom(""), atom("stats")}, callOf(tup(atom("get"), atom("x")))))
 	f.Fuzz(func(t *testing.T, frame []byte) {
@@ -206,7 +206,7 @@ func FuzzFromGuest(f *testing.F) {
 func FuzzFromHost(f *testing.F) {
 	s := newStage(f, granted())
 	f.Add(s.frame(wire.OpRegSend, []term.Term{hpid(50), atom(""), atom(pubSubScope)}, tup(atom("discover"), hpid(50))))
-	f.Add(s.frame(wire.OpSend, []term.Term{atom(""), gpid(60)}, sync(hpid(50), tup(atom(adapter), list(hpid(51))))))
+	f.Add(s.frame(wire.OpSend, []term.Term{atom(""), gpid(60)}, syncOf(hpid(50), tup(atom(adapter), list(hpid(51))))))
 	f.Add(s.frame(wire.OpRegSendTT, []term.Term{hpid(3), atom(""), atom("pulse"), atom("t")}, callOf(atom("x"))))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		s := newStage(t, granted())

@@ -106,7 +106,7 @@ func (j *Judge) note(now time.Time, dir policy.Direction, rule string, c *contro
 func (j *Judge) destination(c *control) string {
 	switch {
 	case c.name != nil:
-		return walk.Brief(walk.AppendAtom(nil, string(c.name[:min(len(c.name), 255)])), briefTerm, j.names)
+		return walk.Brief(walk.AppendAtom(nil, string(c.name)), briefTerm, j.names)
 	case c.op == wire.OpAliasSend:
 		return walk.Brief(walk.AppendRef(nil, c.ref, j.names), briefTerm, j.names)
 	case c.to != walk.Pid{}:

@@ -125,14 +125,21 @@ const (
 	tagRef    tagForm = iota + 1 // Ref
 	tagAlias                     // [alias|Ref]
 	tagNested                    // [[alias|Ref]|Anything], of calls made many at a time
+	tagNode                      // {Ref, Node}, of gen_server:multi_call before OTP 26
 	tagIO                        // Ref of an io_request: answered {io_reply, Ref, Reply}
 )
 
 // readTag reads the tag of a call and the reference in it (gen:reply/2 in OTP's
-// stdlib knows these three forms).
+// stdlib tells the first three forms apart).
 func readTag(r *walk.Reader) (ref walk.Ref, form tagForm, ok bool) {
 	if ref, ok = r.Ref(); ok {
 		return ref, tagRef, true
+	}
+	if r.TupleOf(2) {
+		if ref, ok = r.Ref(); ok {
+			_, ok = r.Atom()
+		}
+		return ref, tagNode, ok
 	}
 	n, ok := r.List()
 	if !ok || n != 1 {

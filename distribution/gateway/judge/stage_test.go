@@ -193,18 +193,18 @@ func (s *stage) pubsub() (server, worker term.Pid) {
 	server = h.message.(term.Tuple)[1].(term.Pid)
 	v := s.guest(wire.OpRegSend, []term.Term{gpid(60), atom(""), scope}, tup(atom("discover"), gpid(60)))
 	s.passes(v, wire.OpRegSend, []term.Term{gpid(60), atom(""), scope}, tup(atom("discover"), gpid(60)))
-	h = s.hostSays(gpid(60), sync(hpid(50), tup(atom(adapter), list(hpid(51))), tup(atom("Elixir.Other.Adapter"), list(hpid(52)))))
+	h = s.hostSays(gpid(60), syncOf(hpid(50), tup(atom(adapter), list(hpid(51))), tup(atom("Elixir.Other.Adapter"), list(hpid(52)))))
 	groups := h.message.(term.Tuple)[1].(term.Tuple)[2].(term.List)
 	if len(groups.Elems) != 1 && !s.j.pids.exposed {
 		s.t.Fatalf("guest heard of groups %s", term.Format(groups))
 	}
 	worker = groups.Elems[0].(term.Tuple)[1].(term.List).Elems[0].(term.Pid)
-	msg := sync(gpid(60), tup(atom(adapter), list(gpid(61))))
+	msg := syncOf(gpid(60), tup(atom(adapter), list(gpid(61))))
 	s.passes(s.guest(wire.OpSend, []term.Term{atom(""), server}, msg), wire.OpSend, []term.Term{atom(""), hpid(50)}, msg)
 	return server, worker
 }
 
-func sync(p term.Pid, groups ...term.Term) term.Tuple {
+func syncOf(p term.Pid, groups ...term.Term) term.Tuple {
 	return tup(atom("$gen_cast"), tup(atom("sync"), p, list(groups...)))
 }
 

@@ -150,7 +150,10 @@ func (t *turn) inSync() {
 
 // noProcess answers a monitor as if there were no such process.
 func (t *turn) noProcess() {
-	noproc := t.word("noproc")
 	c := &t.c
+	if c.to.Node == walk.Other && c.name == nil {
+		return
+	}
+	noproc := t.word("noproc")
 	t.answer(t.head(wire.OpPayloadMonitorExit, 4).proc(c.to, c.name).pid(c.from).ref(c.ref), noproc)
 }

@@ -1,10 +1,6 @@
 package judge
 
-import (
-	"unicode/utf8"
-
-	"beamsandbox/distribution/wire/walk"
-)
+import "beamsandbox/distribution/wire/walk"
 
 // keepSeen bounds how many of the host's atoms are remembered as known to it.
 const keepSeen = 20_000
@@ -12,7 +8,7 @@ const keepSeen = 20_000
 // guestAtom lets atoms pass that the host has, or that are within the budget.
 func (j *Judge) guestAtom(name []byte, latin1 bool) bool {
 	if latin1 {
-		name = fromLatin1(name)
+		name = walk.UTF8(name)
 	}
 	if j.knows(name) {
 		return true
@@ -41,19 +37,6 @@ func (j *Judge) commit() {
 	for a := range j.pending {
 		j.life.Atoms[a] = true
 	}
-}
-
-func fromLatin1(b []byte) []byte {
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
-			s := make([]byte, 0, 2*len(b))
-			for _, c := range b {
-				s = utf8.AppendRune(s, rune(c))
-			}
-			return s
-		}
-	}
-	return b
 }
 
 // guestPid lets the guest's own processes pass, and turns what it calls the
@@ -96,7 +79,7 @@ func (j *Judge) guestRef(r walk.Ref, body []byte) bool {
 
 func (j *Judge) hostAtom(name []byte, latin1 bool) bool {
 	if latin1 {
-		name = fromLatin1(name)
+		name = walk.UTF8(name)
 	}
 	if _, ok := j.seen[string(name)]; !ok && len(j.seen) < keepSeen {
 		j.seen[string(name)] = struct{}{}

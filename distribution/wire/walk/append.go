@@ -27,9 +27,13 @@ func AppendUint(dst []byte, v uint64) []byte {
 	return dst
 }
 
-// AppendAtom appends an atom of ASCII or UTF-8, at most 255 bytes.
+// AppendAtom appends an atom of UTF-8, at most 255 characters.
 func AppendAtom(dst []byte, name string) []byte {
-	dst = append(dst, tagSmallAtomUTF8, byte(len(name)))
+	if len(name) > 255 {
+		dst = append(dst, tagAtomUTF8, byte(len(name)>>8), byte(len(name)))
+	} else {
+		dst = append(dst, tagSmallAtomUTF8, byte(len(name)))
+	}
 	return append(dst, name...)
 }
 

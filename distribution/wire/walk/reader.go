@@ -1,6 +1,9 @@
 package walk
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // Reader takes a term apart from its beginning, part by part, in place. Each
 // method reads the next term if it is of the kind asked for, else it returns
@@ -78,6 +81,34 @@ func (r *Reader) Atom() (name []byte, ok bool) {
 	name, n := atomAt(r.B)
 	r.B = r.B[n:]
 	return name, n > 0
+}
+
+// Name reads an atom that is the name of something: its name in UTF-8, and
+// only if it has one that an atom may have.
+func (r *Reader) Name() (name []byte, ok bool) {
+	name, n := atomAt(r.B)
+	if n == 0 || !valid(name, isLatin1(r.B[0])) {
+		return nil, false
+	}
+	if isLatin1(r.B[0]) {
+		name = UTF8(name)
+	}
+	r.B = r.B[n:]
+	return name, true
+}
+
+// UTF8 is a name of Latin-1 in UTF-8; one of ASCII stays where it is.
+func UTF8(latin1 []byte) []byte {
+	for _, c := range latin1 {
+		if c >= utf8.RuneSelf {
+			s := make([]byte, 0, 2*len(latin1))
+			for _, c := range latin1 {
+				s = utf8.AppendRune(s, rune(c))
+			}
+			return s
+		}
+	}
+	return latin1
 }
 
 // IsAtom reads the atom of that name, which is ASCII.
