@@ -112,11 +112,11 @@ func (t *turn) guestSend() Verdict {
 	if !ok {
 		return t.refuse(ruleProcess)
 	}
-	if s := t.j.scopeOf(to); s != nil {
-		return t.guestGroups(s, to)
-	}
 	if ch := t.j.workers[to]; ch != nil {
 		return t.guestBroadcast(ch, to)
+	}
+	if s := t.j.scopeOf(to); s != nil {
+		return t.guestGroups(s, to)
 	}
 	m := t.message()
 	if t.j.rights.sinks.has(to) && m.Tagged(4, "io_request") {

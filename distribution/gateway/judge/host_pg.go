@@ -24,8 +24,11 @@ func (t *turn) hostGroupsOf() *scope {
 // is about groups of others.
 func (t *turn) hostGroups(s *scope) string {
 	v, _, err := term.Limits{Depth: 16}.DecodeBare(t.payload[1:])
+	if err != nil {
+		return ruleUnread
+	}
 	msg, ok := v.(term.Tuple)
-	if err != nil || !ok {
+	if !ok {
 		return "" // whatever it is, it is not pg's, and the host may say it
 	}
 	switch {

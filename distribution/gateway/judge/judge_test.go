@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +172,46 @@ func TestNewRefusesWhatMeansNothing(t *testing.T) {
 	}
 }
 
+// TestManyMutatedFrames sends frames of a session with bytes changed, all over
+// one link, and wants what comes out to be frames, and the state to stay small.
+func TestManyMutatedFrames(t *testing.T) {
+	m := granted()
+	m.Limits.Messages, m.Limits.Bytes = -1, -1
+	s := newStage(t, m)
+	g := s.prepare()
+	var frames [][]byte
+	for _, a := range attacks() {
+		if b := a.frame(s, g); len(b) < 1024 {
+			frames = append(frames, b)
+		}
+	}
+	frames = append(frames, s.frame(wire.OpSend, []term.Term{atom(""), g.worker}, broadcastOf(tup(atom("a"), gpid(1)))),
+		s.frame(wire.OpSend, []term.Term{atom(""), g.server}, syncOf(gpid(60), tup(atom(adapter), list(gpid(1))))),
+		s.frame(wire.OpSend, []term.Term{atom(""), g.caller}, tup(g.tag, atom("reply"))))
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 100_000 {
+		frame := append([]byte{}, frames[random.IntN(len(frames))]...)
+		for range random.IntN(4) {
+			frame[random.IntN(len(frame))] = byte(random.IntN(256))
+		}
+		if random.IntN(8) == 0 {
+			frame = frame[:random.IntN(len(frame))]
+		}
+		for _, out := range s.j.FromGuest(s.now, frame).Forward {
+			s.read(out)
+		}
+	}
+	if n := len(s.life.Atoms); n > 2000 {
+		t.Errorf("%d atoms", n)
+	}
+	if n := len(s.life.Recent) + len(s.life.Closed); n > keepRefusals+quarantineAfter {
+		t.Errorf("%d refusals kept", n)
+	}
+	if n := len(s.j.pids.numbers) + len(s.j.refs.numbers); n > 100 {
+		t.Errorf("a guest had %d identifiers made", n)
+	}
+}
+
 func FuzzFromGuest(f *testing.F) {
 	s := newStage(f, granted())
 	g := s.prepare()
@@ -261,5 +302,12 @@ func BenchmarkHostCallAndReply(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func BenchmarkNew(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		newStage(b, granted()).pubsub()
 	}
 }

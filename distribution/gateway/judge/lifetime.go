@@ -63,13 +63,14 @@ func (l *Lifetime) Quarantine(now time.Time) bool {
 // Forgive forgets why links were closed, so that the guest is let in again.
 func (l *Lifetime) Forgive() { l.Closed = nil }
 
-// Harmless says whether what a rule refuses is sent by any well-behaved node.
-func Harmless(rule string) bool {
-	switch rule {
+// Harmless says whether any well-behaved node sends what was refused: it is
+// counted, but no reason to look into.
+func (r Refusal) Harmless() bool {
+	switch r.Rule {
 	case policy.RuleGlobal, ruleFeatures, ruleLogger, ruleDown:
 		return true
 	}
-	return false
+	return r.From == policy.HostToGuest
 }
 
 func (l *Lifetime) count(r Refusal, action Action) {
@@ -78,7 +79,7 @@ func (l *Lifetime) count(r Refusal, action Action) {
 	} else {
 		l.Refusals[r.Rule]++
 	}
-	if Harmless(r.Rule) {
+	if r.Harmless() {
 		return
 	}
 	if len(l.Recent) == keepRefusals {

@@ -172,7 +172,7 @@ func (b *between) pump(from, to, back net.Conn, locks *[2]sync.Mutex, dir policy
 
 func (b *between) note(v Verdict) {
 	b.log.Write(v.Log)
-	if v.Rule != "" && !Harmless(v.Rule) {
+	if v.Rule != "" && !v.Refusal.Harmless() {
 		b.refused = append(b.refused, fmt.Sprintf("%s: %s to %s: %s", v.Rule, v.Refusal.Op, v.Refusal.To, v.Refusal.Message))
 	}
 }

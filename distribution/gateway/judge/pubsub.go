@@ -57,7 +57,7 @@ func (t *turn) foreignTopic() bool {
 	if !ok {
 		return true
 	}
-	for _, ch := range t.j.rules.channels {
+	for _, ch := range t.j.rules.pubsubs {
 		if ch.topic(topic) {
 			return false
 		}
