@@ -81,6 +81,17 @@ func configure(t *testing.T, link, addr, gateway string) {
 	}
 }
 
+// reachesHost dials the host until it answers: the first packets of a new link
+// may be lost.
+func (b *beside) reachesHost() bool {
+	for range 10 {
+		if b.connects("10.199.77.0", b.port) {
+			return true
+		}
+	}
+	return false
+}
+
 // connects dials from inside.
 func (b *beside) connects(addr string, port int) bool {
 	b.t.Helper()

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"beamsandbox/integration/stage"
 	"beamsandbox/reconcile/status"
 )
 
@@ -25,13 +24,5 @@ func TestNothingIsLeft(t *testing.T) {
 		return len(h.Apps) == 0 && h.Settled
 	}))
 	must(t, w.daemon.Stop(20*time.Second))
-	var left []string
-	err := stage.Until(within(t, 15*time.Second), "nothing is left", func() bool {
-		found, err := w.Leftovers(t.Context())
-		left = found
-		return err == nil && len(found) == 0
-	})
-	if err != nil {
-		t.Errorf("%v: %q", err, left)
-	}
+	must(t, w.AwaitNothing(within(t, 15*time.Second)))
 }

@@ -56,28 +56,9 @@ func nothingLeft(t *testing.T, s *stage.Stage) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // in cleanups, the test's own has ended
 	defer cancel()
-	var left []string
-	var listed error
-	err := stage.Until(ctx, "nothing is left", func() bool {
-		var found []string
-		found, listed = s.Leftovers(ctx)
-		left = others(found)
-		return listed == nil && len(left) == 0
-	})
-	if err != nil {
-		t.Errorf("%v: %q %v", err, left, listed)
+	if err := s.AwaitNothing(ctx, "epmd name demo_web"); err != nil { // that of the shared world's host node
+		t.Error(err)
 	}
-}
-
-// others are what the shared world does not have.
-func others(found []string) []string {
-	var out []string
-	for _, f := range found {
-		if f != "epmd name demo_web" { // of the shared world's host node
-			out = append(out, f)
-		}
-	}
-	return out
 }
 
 // trial is sandboxctl run on a stage.

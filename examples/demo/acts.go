@@ -261,14 +261,8 @@ func (d *demo) remove(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, stretch(15*time.Second, d.patience))
 	defer cancel()
-	var left []string
-	var fault error
-	err = stage.Until(ctx, "nothing is left", func() bool {
-		left, fault = d.Leftovers(ctx)
-		return fault == nil && len(left) == 0
-	})
-	if err != nil {
-		return errors.Join(fmt.Errorf("%w: %s", err, strings.Join(left, "; ")), fault)
+	if err := d.AwaitNothing(ctx); err != nil {
+		return err
 	}
 	d.say("Nothing is left: no process, mount, namespace, link, table, name or cgroup. That was all.")
 	return nil

@@ -5,6 +5,7 @@
 set -uo pipefail
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 played=/var/lib/vm-played
+trap 'systemctl poweroff --force' EXIT
 
 if [ ! -e $played ]; then
   install -d /usr/local/libexec /etc/beamsandbox
@@ -19,6 +20,12 @@ play() {
   local act=$1
   shift
   grep -qx "$act" $played && return
+  if grep -qx "$act began" $played; then
+    echo "vm: the machine died during $act"
+    exit 1
+  fi
+  echo "$act began" >>$played
+  sync
   echo "vm: $act"
   local began=$SECONDS
   if ! "$@"; then
@@ -32,6 +39,7 @@ play() {
 }
 
 reboot() {
+  trap - EXIT
   systemctl --no-block reboot
   exit 0
 }
@@ -55,4 +63,3 @@ for act in $(sed -n 's/.*vm.play=\([a-z,]*\).*/\1/p' /proc/cmdline | tr , ' '); 
   esac
 done
 echo "vm: passed"
-systemctl poweroff --force
