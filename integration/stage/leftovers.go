@@ -35,6 +35,22 @@ func (s *Stage) Leftovers(ctx context.Context) ([]string, error) {
 	return left, nil
 }
 
+// AwaitNothing waits until Leftovers lists nothing but what is named; past ctx
+// the error says what there is.
+func (s *Stage) AwaitNothing(ctx context.Context, but ...string) error {
+	var left []string
+	var listed error
+	err := Until(ctx, "nothing is left", func() bool {
+		left, listed = s.Leftovers(context.WithoutCancel(ctx))
+		left = slices.DeleteFunc(left, func(l string) bool { return slices.Contains(but, l) })
+		return listed == nil && len(left) == 0
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w: %q", err, left), listed)
+	}
+	return nil
+}
+
 // processes are those of the stage, but its own children.
 func (s *Stage) processes(context.Context) ([]string, error) {
 	own := map[int]bool{os.Getpid(): true}
