@@ -34,7 +34,7 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: packages $(BIN)/rebar3 $(BIN)/erlang-hex.tar.gz $(BUILD)/debian/hexpm $(STACK) ## Install what is missing and build containerd, its shim and runc
+setup: packages $(BIN)/rebar3 $(BIN)/erlang-hex.tar.gz $(BUILD)/debian/hexpm $(BUILD)/debian/rabbitmq $(STACK) ## Install what is missing and build containerd, its shim and runc
 
 .PHONY: packages
 packages:
@@ -75,6 +75,15 @@ $(BUILD)/debian/hexpm: $(SOURCES)
 	@rm -rf $@.new; mkdir -p $@.new; for f in $(filter %.xz,$^); do \
 	  tar -xJf $$f -C $@.new --wildcards --strip-components 5 '*/deps/.hex/packages/hexpm/*.tar'; done; \
 	rm -rf $@; mv $@.new $@; echo "setup: build/debian/hexpm: $$(ls $@ | wc -l) packages"
+
+# RabbitMQ as Debian packs it, with the parts of Erlang that it needs, unpacked
+# for the tests and never installed: its package would start a service.
+$(BUILD)/debian/rabbitmq:
+	@t=$$(mktemp -d); chmod 755 $$t; trap 'rm -rf '$$t EXIT; cd $$t; \
+	debs="rabbitmq-server erlang-os-mon erlang-xmerl erlang-mnesia erlang-runtime-tools"; \
+	apt-get download -qq $$debs 2>/dev/null || { apt-get update -qq; apt-get download -qq $$debs; }; \
+	for d in *.deb; do dpkg-deb -x $$d x; done; \
+	rm -rf $@; mkdir -p $(@D); mv x $@; echo "setup: build/debian/rabbitmq"
 
 # sandboxd looks for it beside itself, as for rebar3.
 $(BIN)/erlang-hex.tar.gz: $(BUILD)/debian/erlang-hex_2.0.6.orig.tar.gz
