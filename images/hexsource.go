@@ -42,25 +42,26 @@ func hexVersion(r Recipe) string {
 // resolve is the SHA-256 that the registry signed for the version's tarball.
 // A version that was seen before costs no question: it never changes.
 func (h hexSource) resolve(ctx context.Context, r Recipe) (string, error) {
-	_, release, err := h.find(ctx, hexPackage(r), hexVersion(r))
+	_, release, err := h.find(ctx, hexPackage(r), hexVersion(r), hexRegistry.find)
 	if err != nil {
 		return "", err
-	}
-	if release.Retired != nil {
-		h.log.Warn("package is retired by its authors", "app", r.Name, "version", release.Version, "reason", release.Retired.String())
 	}
 	return hex.EncodeToString(release.OuterChecksum), nil
 }
 
+// question is how a registry is asked for one version: hexRegistry.find or
+// hexRegistry.findNow.
+type question func(r hexRegistry, ctx context.Context, name, version string) (hexrepo.Release, error)
+
 // find asks one repository after the other; one that does not answer, or not
 // as it should, ends the search: another's package of the same name may be
 // anybody's.
-func (h hexSource) find(ctx context.Context, name, version string) (hexRegistry, hexrepo.Release, error) {
+func (h hexSource) find(ctx context.Context, name, version string, ask question) (hexRegistry, hexrepo.Release, error) {
 	if len(h.hexes) == 0 {
 		return hexRegistry{}, hexrepo.Release{}, errors.New("no hex repository is configured: set hex in the configuration")
 	}
 	for _, reg := range h.hexes {
-		release, err := reg.find(ctx, name, version)
+		release, err := ask(reg, ctx, name, version)
 		if err == nil {
 			return reg, release, nil
 		}
@@ -79,9 +80,12 @@ func (h hexSource) find(ctx context.Context, name, version string) (hexRegistry,
 // describes one, else a project around it that depends on this very version.
 func (h hexSource) extract(ctx context.Context, r Recipe, revision, dir string) error {
 	name, version := hexPackage(r), hexVersion(r)
-	reg, release, err := h.find(ctx, name, version)
+	reg, release, err := h.find(ctx, name, version, hexRegistry.findNow)
 	if err != nil {
 		return err
+	}
+	if release.Retired != nil {
+		h.log.Warn("package is retired by its authors", "app", r.Name, "version", version, "reason", release.Retired.String())
 	}
 	if hex.EncodeToString(release.OuterChecksum) != revision {
 		return fmt.Errorf("take %s %s: its registry signed another tarball meanwhile; try again", name, version)

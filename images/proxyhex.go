@@ -93,11 +93,22 @@ func (r hexRegistry) find(ctx context.Context, name, version string) (hexrepo.Re
 			return release, nil
 		}
 	}
+	return r.findNow(ctx, name, version)
+}
+
+// findNow asks the registry; while it is unreachable, what it last said of the
+// version holds.
+func (r hexRegistry) findNow(ctx context.Context, name, version string) (hexrepo.Release, error) {
 	p, err := r.client.Package(ctx, name)
-	if err != nil {
-		return hexrepo.Release{}, err
+	if err == nil {
+		return p.Release(version)
 	}
-	return p.Release(version)
+	if last, ok := r.client.Cached(name); ok && errors.Is(err, hexrepo.ErrUnreachable) {
+		if release, lastErr := last.Package.Release(version); lastErr == nil {
+			return release, nil
+		}
+	}
+	return hexrepo.Release{}, err
 }
 
 func (r hexRegistry) dependency(name string, release hexrepo.Release) Dependency {
