@@ -26,6 +26,7 @@ func (s *Store) fetches() map[app.SourceType]fetch {
 		app.SourcePath:    pathSource{},
 		app.SourceHex:     hexSource{s.hexes, s.log},
 		app.SourceRelease: releaseSource{},
+		app.SourceMesh:    meshSource{s.mesh},
 	}
 }
 

@@ -36,6 +36,7 @@ type Config struct {
 	// "": erlang-hex.tar.gz beside this program, if it is there.
 	HexSource string
 
+	Mesh    Mesh          // nil: the host has no Macula
 	Cache   int64         // bytes that all images together may hold, 0: no bound
 	Memory  int64         // bytes that a build may use, 0: 1 GiB
 	Disk    int64         // bytes that a build may write, 0: 4 GiB
@@ -53,6 +54,7 @@ type Store struct {
 	sandbox Sandbox
 	gits    gits
 	oci     ociHosts
+	mesh    Mesh
 	cache   int64
 	hexes   hexRegistries
 	elixir  elixir
@@ -99,7 +101,7 @@ func New(c Config) (*Store, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		depot: depot{c.Client}, root: c.Root, otp: o, rebar3: c.Rebar3, sandbox: c.Sandbox, gits: gits{c.GitAuth}, oci: ociHosts{c.RegistryAuth}, cache: c.Cache,
+		depot: depot{c.Client}, root: c.Root, otp: o, rebar3: c.Rebar3, sandbox: c.Sandbox, gits: gits{c.GitAuth}, oci: ociHosts{c.RegistryAuth}, mesh: c.Mesh, cache: c.Cache,
 		memory: c.Memory, disk: c.Disk, timeout: c.Timeout, log: c.Log, apps: map[app.Name]*sync.Mutex{},
 		elixir: findElixir(elixir{root: c.Elixir, hex: c.HexSource}), plans: map[string]builder{},
 	}

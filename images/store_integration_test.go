@@ -344,11 +344,9 @@ func TestBuildFailures(t *testing.T) {
 			t.Log(err)
 		})
 	}
-	for _, kind := range []app.SourceType{app.SourceMesh} {
-		_, err := s.Ensure(t.Context(), images.Recipe{Name: "x", Source: app.Source{Type: kind}})
-		if err == nil || !strings.Contains(err.Error(), "source type "+string(kind)+" is not supported by this version") {
-			t.Errorf("source type %s: %v", kind, err)
-		}
+	mesh := images.Recipe{Name: "x", Source: app.Source{Type: app.SourceMesh, MCID: "mcid1-x"}}
+	if _, err := s.Ensure(t.Context(), mesh); !errors.Is(err, images.ErrMesh) {
+		t.Errorf("mesh without Macula: %v, want ErrMesh", err)
 	}
 	all, err := s.List(context.Background())
 	if err != nil || len(all) != 0 {

@@ -25,7 +25,11 @@ const rabbitVersion = "3.10.8"
 // TestRabbitMQ: software that nobody here wrote, out of Debian's package, runs
 // as a guest in 512 MB and answers on the port that it declares.
 func TestRabbitMQ(t *testing.T) {
-	tarball, sum := rabbitRelease(t)
+	data := packRelease(t, "rabbit", debianPaths(t)...)
+	tarball := filepath.Join(t.TempDir(), "rabbit.tar.gz")
+	must(t, os.WriteFile(tarball, data, 0o644))
+	digest := sha256.Sum256(data)
+	sum := hex.EncodeToString(digest[:])
 	w.have(t, map[string]string{"rabbit": fmt.Sprintf(`#{name => rabbit, version => <<"%s">>, isolation => vm,
   source => #{type => release, url => <<"file://%s">>, sha256 => <<"%s">>},
   vm_config => #{memory_limit => 512},
@@ -60,8 +64,8 @@ func greetAMQP(t *testing.T, address string) {
 	}
 }
 
-// rabbitRelease packs Debian's package as a release tarball; its SHA-256.
-func rabbitRelease(t *testing.T) (path, sum string) {
+// debianPaths are the code folders of RabbitMQ out of Debian's packages.
+func debianPaths(t *testing.T) []string {
 	t.Helper()
 	debian, err := filepath.Abs("../build/debian/rabbitmq")
 	must(t, err)
@@ -72,25 +76,27 @@ func rabbitRelease(t *testing.T) (path, sum string) {
 	if len(plugins) == 0 || len(libs) == 0 {
 		t.Fatalf("%s holds no packages: run make setup", debian)
 	}
+	return append(plugins, libs...)
+}
+
+// packRelease makes a release tarball of an application on these code paths.
+func packRelease(t *testing.T, name string, paths ...string) []byte {
+	t.Helper()
 	dir := t.TempDir()
 	source, err := filepath.Abs("testdata/rabbit/pack.erl")
 	must(t, err)
 	for _, c := range [][]string{
 		{"erlc", "-o", dir, source},
-		append(append([]string{"erl", "-noinput", "-pa", dir}, eachAfter("-pa", append(plugins, libs...))...), "-run", "pack", "main", filepath.Join(dir, "rel"), "rabbit"),
+		append(append([]string{"erl", "-noinput", "-pa", dir}, eachAfter("-pa", paths...)...), "-run", "pack", "main", filepath.Join(dir, "rel"), name),
 	} {
 		if out, err := exec.CommandContext(t.Context(), c[0], c[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", c[0], err, out)
 		}
 	}
-	data := tarGzip(t, filepath.Join(dir, "rel"))
-	path = filepath.Join(dir, "rabbit.tar.gz")
-	must(t, os.WriteFile(path, data, 0o644))
-	digest := sha256.Sum256(data)
-	return path, hex.EncodeToString(digest[:])
+	return tarGzip(t, filepath.Join(dir, "rel"))
 }
 
-func eachAfter(flag string, values []string) (out []string) {
+func eachAfter(flag string, values ...string) (out []string) {
 	for _, v := range values {
 		out = append(out, flag, v)
 	}
