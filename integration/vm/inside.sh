@@ -7,6 +7,7 @@ export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 played=/var/lib/vm-played
 trap 'systemctl poweroff --force' EXIT
 
+echo # below what the firmware wrote
 if [ ! -e $played ]; then
   install -d /usr/local/libexec /etc/beamsandbox
   ln -s /payload/usr/local/bin/* /usr/local/bin/
