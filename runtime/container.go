@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/containerd/api/services/tasks/v1"
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -207,7 +208,7 @@ func (t *Tasks) discardContainer(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("load container %s: %w", id, err)
 	}
-	if err := killTask(ctx, c); err != nil {
+	if err := t.killTask(ctx, c); err != nil {
 		return fmt.Errorf("end %s: %w", id, err)
 	}
 	if err := ignoreNotFound(c.Delete(ctx)); err != nil {
@@ -217,10 +218,10 @@ func (t *Tasks) discardContainer(ctx context.Context, id string) error {
 }
 
 // killTask ends the container's task, if any, and its shim.
-func killTask(ctx context.Context, c containerd.Container) error {
+func (t *Tasks) killTask(ctx context.Context, c containerd.Container) error {
 	task, err := c.Task(ctx, nil)
 	if errdefs.IsNotFound(err) {
-		return nil
+		return t.deleteShim(ctx, c.ID())
 	}
 	if err != nil {
 		return fmt.Errorf("find its task: %w", err)
@@ -239,6 +240,19 @@ func killTask(ctx context.Context, c containerd.Container) error {
 	}
 	if _, err := task.Delete(ctx); err != nil && !gone(err) {
 		return fmt.Errorf("delete its task: %w", err)
+	}
+	return nil
+}
+
+// deleteShim ends a shim without a task: what is left when the creation of a
+// task is cut short, as by our own end. containerd lists no task then, and
+// still refuses a new one of that name.
+func (t *Tasks) deleteShim(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, staleTask)
+	defer cancel()
+	_, err := t.stack.Client().TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+	if err != nil && !gone(grpcError(err)) {
+		return fmt.Errorf("end its shim: %w", err)
 	}
 	return nil
 }
