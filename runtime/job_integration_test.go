@@ -90,8 +90,8 @@ func TestJobEndsThatAreNotItsOwn(t *testing.T) {
 		t.Errorf("a job without end: %v", err)
 	}
 	bomb, _ := job("bomb", "threads", "500")
-	if exit, err := r.RunJob(t.Context(), bomb); err != nil || exit == 0 {
-		t.Errorf("500 threads of 64: exit %d, %v", exit, err)
+	if _, err := r.RunJob(t.Context(), bomb); !errors.Is(err, runtime.ErrJobPids) {
+		t.Errorf("500 threads of 64: %v", err)
 	}
 	stopped, _ := job("stopped", "wait")
 	ctx, cancel := context.WithCancel(t.Context())
