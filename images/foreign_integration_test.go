@@ -106,7 +106,7 @@ func checkRefusedImages(t *testing.T, s *images.Store, repo, digest, tarball str
 	for name, tt := range map[string]struct{ address, want string }{
 		"other digest":   {repo + "@" + flipped, "not found"},
 		"other tag":      {repo + ":none", "not found"},
-		"nobody answers": {"127.0.0.1:1/x@" + digest, "refused"},
+		"nobody answers": {"127.0.0.1:1/x@" + flipped, "refused"},
 		"cut archive":    {"file://" + cut, "archive"},
 		"no archive":     {"file:///nowhere.tar", "no such file"},
 	} {
