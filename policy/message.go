@@ -60,10 +60,12 @@ type PubSub struct {
 }
 
 // Groups are process groups of one pg scope that the guest may join. Names are
-// atoms.
+// atoms. Message is a pattern, see Pattern: what of that shape the guest may
+// send to the host VM's members of the groups; empty: nothing.
 type Groups struct {
-	Scope string   `json:"scope"`
-	Names []string `json:"names"`
+	Scope   string   `json:"scope"`
+	Names   []string `json:"names"`
+	Message string   `json:"message,omitempty"`
 }
 
 // Limits bounds what a guest may do to the gateway and to the host VM. Zero

@@ -76,13 +76,13 @@ func TestParsePatternRefuses(t *testing.T) {
 func TestParseMessages(t *testing.T) {
 	got, err := ParseMessages(parse(t, `#{mode => audit,
 		pubsubs => [#{name => 'Elixir.Demo.PubSub', topics => [<<"stats:*">>, "x"], dispatchers => ['Elixir.D'], pool => 2}],
-		groups => [#{scope => jobs, names => [workers]}],
+		groups => [#{scope => jobs, names => [workers], message => {done, '$integer'}}],
 		allow => [#{to => stats, kind => call, message => {get, '_'}, rate => 100}],
 		limits => #{messages => 500, atoms => -1}}`))
 	want := Messages{
 		Mode:    Audit,
 		PubSubs: []PubSub{{Name: "Elixir.Demo.PubSub", Topics: []string{"stats:*", "x"}, Dispatchers: []string{"Elixir.D"}, Pool: 2}},
-		Groups:  []Groups{{Scope: "jobs", Names: []string{"workers"}}},
+		Groups:  []Groups{{Scope: "jobs", Names: []string{"workers"}, Message: "{done,'$integer'}"}},
 		Allow:   []Allow{{To: "stats", Kind: Call, Message: "{get,'_'}", Rate: 100}},
 		Limits:  Limits{Messages: 500, Atoms: -1},
 	}
@@ -94,7 +94,7 @@ func TestParseMessages(t *testing.T) {
 	}
 	for _, text := range []string{
 		"x", "#{mod => enforce}", "#{mode => off}", "#{allow => [#{to => x}]}", "#{allow => [#{to => x, kind => shout}]}", "#{pubsubs => [#{}]}",
-		"#{groups => [#{names => [a]}]}", "#{limits => #{atoms => many}}", "#{allow => [#{to => x, kind => info, message => '$x'}]}", "#{pubsubs => x}",
+		"#{groups => [#{names => [a]}]}", "#{groups => [#{scope => s, message => '$x'}]}", "#{limits => #{atoms => many}}", "#{allow => [#{to => x, kind => info, message => '$x'}]}", "#{pubsubs => x}",
 	} {
 		if _, err := ParseMessages(parse(t, text)); err == nil {
 			t.Errorf("%s was read", text)

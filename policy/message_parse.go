@@ -13,7 +13,7 @@ import (
 //
 //	#{mode => enforce,
 //	  pubsubs => [#{name => 'Elixir.Demo.PubSub', topics => [<<"stats:*">>], pool => 2}],
-//	  groups => [#{scope => jobs, names => [workers]}],
+//	  groups => [#{scope => jobs, names => [workers], message => {done, '$integer'}}],
 //	  allow => [#{to => stats, kind => call, message => {get, '_'}, rate => 100}],
 //	  limits => #{messages => 500}}
 //
@@ -99,8 +99,9 @@ func readPubSub(t term.Term) (PubSub, error) {
 func readGroups(t term.Term) (Groups, error) {
 	var g Groups
 	err := fields("groups", t, map[string]func(term.Term) error{
-		"scope": func(v term.Term) error { return readText(v, &g.Scope) },
-		"names": func(v term.Term) error { return each(v, &g.Names, readName) },
+		"scope":   func(v term.Term) error { return readText(v, &g.Scope) },
+		"names":   func(v term.Term) error { return each(v, &g.Names, readName) },
+		"message": func(v term.Term) error { g.Message = term.Format(v); return checkPattern(v) },
 	})
 	if err == nil && g.Scope == "" {
 		err = fmt.Errorf("read groups: scope is missing in %s", term.Brief(t, 60))

@@ -118,11 +118,12 @@ func (t *turn) rewrite(message term.Term) string {
 	return ""
 }
 
-// addWorkers learns the host's workers of a PubSub from their group.
+// addWorkers learns which processes of the host the guest may send to: workers
+// of a PubSub, or members of another group whose policy has a message.
 func (t *turn) addWorkers(s *scope, group, members term.Term) {
 	name, _ := group.(term.Atom)
-	ch := t.j.rules.channels[string(name)]
-	if ch == nil || s.name != pubSubScope {
+	ch := t.j.rules.channel(home{s.name, string(name)})
+	if ch == nil {
 		return
 	}
 	pids, _ := t.j.processes(members)
@@ -135,7 +136,7 @@ func (t *turn) addWorkers(s *scope, group, members term.Term) {
 }
 
 func (j *Judge) dropWorkerOf(s *scope, p walk.Pid) {
-	if s.name == pubSubScope {
+	if ch := j.workers[p]; ch != nil && ch.home.scope == s.name {
 		j.dropWorker(p)
 	}
 }

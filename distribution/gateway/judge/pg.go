@@ -43,7 +43,7 @@ func (j *Judge) regroup() {
 		j.scopes[name] = s
 	}
 	for p, ch := range j.workers {
-		if now := j.rules.channels[ch.adapter]; now != nil {
+		if now := j.rules.channel(ch.home); now != nil {
 			j.workers[p] = now
 		} else {
 			j.dropWorker(p)

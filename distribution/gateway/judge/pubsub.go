@@ -11,8 +11,20 @@ func (t *turn) guestBroadcast(ch *channel, to walk.Pid) Verdict {
 	if t.broken != "" {
 		return t.refuse(t.broken)
 	}
+	if ch.message != nil {
+		return t.guestToMember(ch.message, to)
+	}
 	if rule := broadcast(t.message(), ch); rule != "" {
 		return t.refuse(rule)
+	}
+	return t.pass(t.again(to), t.payload)
+}
+
+// guestToMember is a message to a process of the host that is in a group which
+// policy lets the guest speak to.
+func (t *turn) guestToMember(a *allowed, to walk.Pid) Verdict {
+	if m := t.message(); poses(m) || !a.matches(m.B) {
+		return t.refuse(ruleMessage)
 	}
 	return t.pass(t.again(to), t.payload)
 }

@@ -62,12 +62,26 @@ type rules struct {
 	groups   map[string]map[string]bool // by scope
 	channels map[string]*channel        // by adapter, which is group and registered name
 	pubsubs  []*channel                 // each once
+	members  map[home]*channel          // by group of any other scope
 	allow    map[string][]*allowed      // by registered name
 }
 
-// channel is what may be broadcast through one PubSub.
+// home is where processes of the host are found that a guest may send to.
+type home struct{ scope, group string }
+
+// channel is what may be sent to a group's members, nil when nothing may.
+func (r *rules) channel(h home) *channel {
+	if h.scope == pubSubScope {
+		return r.channels[h.group]
+	}
+	return r.members[h]
+}
+
+// channel is what may be broadcast through one PubSub, or sent to the members
+// of another group.
 type channel struct {
-	adapter     string // of its first worker
+	home        home     // of a PubSub: of its first worker
+	message     *allowed // of another group
 	topics      map[string]bool
 	prefixes    []string
 	dispatchers map[string]bool
@@ -93,9 +107,12 @@ type allowed struct {
 }
 
 func compile(m policy.Messages) (*rules, error) {
-	r := &rules{groups: map[string]map[string]bool{}, channels: map[string]*channel{}, allow: map[string][]*allowed{}}
+	r := &rules{groups: map[string]map[string]bool{}, channels: map[string]*channel{}, members: map[home]*channel{}, allow: map[string][]*allowed{}}
 	for _, g := range m.Groups {
 		r.group(g.Scope, g.Names...)
+		if err := r.sendable(g); err != nil {
+			return nil, err
+		}
 	}
 	for _, p := range m.PubSubs {
 		r.pubSub(p)
@@ -123,8 +140,25 @@ func (r *rules) group(scope string, names ...string) {
 	}
 }
 
+// sendable lets messages of the groups' shape go to their members. Members of
+// PubSub's scope get broadcasts and nothing else.
+func (r *rules) sendable(g policy.Groups) error {
+	if g.Message == "" || g.Scope == pubSubScope {
+		return nil
+	}
+	p, err := policy.ParsePattern(g.Message)
+	if err != nil {
+		return fmt.Errorf("groups of %s: %w", g.Scope, err)
+	}
+	for _, n := range g.Names {
+		h := home{g.Scope, n}
+		r.members[h] = &channel{home: h, message: &allowed{Allow: policy.Allow{Message: g.Message}, pattern: p}}
+	}
+	return nil
+}
+
 func (r *rules) pubSub(p policy.PubSub) {
-	c := &channel{adapter: p.Name + ".Adapter", topics: map[string]bool{}, dispatchers: map[string]bool{}}
+	c := &channel{home: home{pubSubScope, p.Name + ".Adapter"}, topics: map[string]bool{}, dispatchers: map[string]bool{}}
 	for _, t := range p.Topics {
 		if prefix, ok := strings.CutSuffix(t, "*"); ok {
 			c.prefixes = append(c.prefixes, prefix)
