@@ -41,6 +41,20 @@ type Node struct {
 	Since      time.Time
 	Error      string            // last reason a link could not be made
 	Refused    map[string]uint64 // messages not passed, by rule
+	Mode       policy.Mode       // empty: enforce
+	Recent     []Refusal         // the last messages not passed, oldest first
+}
+
+// Refusal is one message that was not passed. Op, To and Message are empty when
+// too many came at once. To and Message are the guest's words, bounded and as
+// Erlang would write them.
+type Refusal struct {
+	At      time.Time
+	ToGuest bool   // the host VM sent it
+	Rule    string // as in Node.Refused
+	Op      string // control message, "REG_SEND"
+	To      string // registered name or process
+	Message string // the beginning of it
 }
 
 // EventKind says what changed at a member.

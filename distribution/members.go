@@ -207,6 +207,14 @@ func travel(m Member) *protocol.Member {
 func node(n protocol.Node) Node {
 	return Node{
 		Name: app.Name(n.Name), Node: n.Node, Port: n.Port, Registered: n.Registered,
-		Up: n.Up, Since: n.Since, Error: n.Error, Refused: n.Refused,
+		Up: n.Up, Since: n.Since, Error: n.Error, Refused: n.Refused, Mode: n.Mode, Recent: refusals(n.Recent),
 	}
+}
+
+func refusals(all []protocol.Refusal) []Refusal {
+	var out []Refusal
+	for _, r := range all {
+		out = append(out, Refusal(r))
+	}
+	return out
 }

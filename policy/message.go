@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"slices"
+
 	"beamsandbox/distribution/term"
+	"beamsandbox/reconcile/app"
 )
 
 // Direction is the way a distribution frame travels.
@@ -117,6 +120,26 @@ func Defaults(env map[string]term.Term) []PubSub {
 		all = addComponent(all, e)
 	}
 	return all
+}
+
+// messages is what the operator allows and what the app's components need.
+func (r Rules) messages(spec app.Spec) Messages {
+	m := r.Messages[spec.Name]
+	own := Defaults(spec.Env)
+	m.PubSubs = slices.Clone(m.PubSubs)
+	for i, p := range m.PubSubs {
+		for _, c := range own {
+			if c.Name == p.Name {
+				m.PubSubs[i].Topics = slices.Concat(p.Topics, c.Topics)
+			}
+		}
+	}
+	for _, c := range own {
+		if !slices.ContainsFunc(m.PubSubs, func(p PubSub) bool { return p.Name == c.Name }) {
+			m.PubSubs = append(m.PubSubs, c)
+		}
+	}
+	return m
 }
 
 func addComponent(all []PubSub, component term.Term) []PubSub {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"beamsandbox/distribution/term"
+	"beamsandbox/reconcile/app"
 )
 
 // ParseMessages reads what an operator writes about the messages of an app, a
@@ -32,6 +33,28 @@ func ParseMessages(t term.Term) (Messages, error) {
 		return Messages{}, err
 	}
 	return m, nil
+}
+
+// ParseApps reads the messages of apps by name, a map or a property list of
+// what ParseMessages reads.
+func ParseApps(t term.Term) (map[app.Name]Messages, error) {
+	pairs, ok := term.Proplist(t)
+	if !ok {
+		return nil, fmt.Errorf("read messages: expected a map from apps to their messages, found %s", term.Brief(t, 60))
+	}
+	all := map[app.Name]Messages{}
+	for _, p := range pairs {
+		name, ok := term.Text(p.Key)
+		if !ok || name == "" {
+			return nil, fmt.Errorf("read messages: expected an app's name, found %s", term.Brief(p.Key, 60))
+		}
+		m, err := ParseMessages(p.Value)
+		if err != nil {
+			return nil, fmt.Errorf("app %s: %w", name, err)
+		}
+		all[app.Name(name)] = m
+	}
+	return all, nil
 }
 
 // fields hands each value of a map or property list to the reader of its key.

@@ -24,6 +24,9 @@ type Rules struct {
 	TmpBytes   int64  // size of /tmp, 0: 64 MiB
 	OCIRuntime string // containerd runtime name, "": io.containerd.runc.v2
 	NoUserNS   bool   // no user namespace (older stacks)
+
+	// Messages is what guests may say beyond the defaults, by app.
+	Messages map[app.Name]Messages
 }
 
 // Grant is what one app was allowed; netns, distribution and runtime enforce
@@ -93,7 +96,7 @@ func (r Rules) Grant(spec app.Spec) (Grant, error) {
 	if err := r.limits(spec); err != nil {
 		return Grant{}, err
 	}
-	return Grant{Flows: flows(spec), Privileges: r.privileges()}, nil
+	return Grant{Flows: flows(spec), Messages: r.messages(spec), Privileges: r.privileges()}, nil
 }
 
 // limits holds the app's limits against the ceilings; without a limit of its

@@ -112,7 +112,7 @@ func (w *worker) load(ctx context.Context) error {
 			v := &e.view
 			v.Version, v.Isolation, v.Digest, v.Revision = w.spec.Version, string(app.Embedded), have.Digest, image.Revision
 			v.Node, v.Pid, v.Address, v.Image, v.Memory = w.cfg.HostNode, 0, "", "", 0
-			v.Drops, v.Refused, v.Started = nil, nil, now
+			v.Drops, v.Refused, v.Refusals, v.Messages, v.Started = nil, nil, nil, "", now
 		}
 	})
 	w.phase(status.Verifying, "")

@@ -55,7 +55,8 @@ func (s *state) sampled(nodes []distribution.Node, err error, readings map[app.N
 	s.gatewayErr = err
 	for _, n := range nodes {
 		if e := s.entries[n.Name]; e != nil {
-			e.view.Refused, e.nodeError = n.Refused, n.Error
+			e.learnMessages(n)
+			e.nodeError = n.Error
 		}
 	}
 	for name, one := range readings {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"beamsandbox/distribution"
+	"beamsandbox/policy"
 	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/git"
 	"beamsandbox/reconcile/status"
@@ -231,7 +232,20 @@ func (s *state) learnNode(n distribution.Node) {
 		return
 	}
 	e.vitals.set(func(f *facts) { f.registered, f.linked = n.Registered, n.Up })
-	e.view.Refused, e.nodeError = maps.Clone(n.Refused), n.Error
+	e.learnMessages(n)
+	e.nodeError = n.Error
+}
+
+// learnMessages takes over what the gateway refused, and whether it does.
+func (e *entry) learnMessages(n distribution.Node) {
+	v := &e.view
+	v.Refused, v.Messages, v.Refusals = maps.Clone(n.Refused), "", nil
+	if n.Mode == policy.Audit || n.Mode == policy.Trusted {
+		v.Messages = string(n.Mode)
+	}
+	for _, r := range n.Recent {
+		v.Refusals = append(v.Refusals, status.Refusal(r))
+	}
 }
 
 // retryAll lets every app that waits for another try have it.

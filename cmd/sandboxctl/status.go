@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -79,6 +80,11 @@ func writeApps(w io.Writer, apps []status.App, now time.Time) {
 			age(a.Started, now), line(reason(a)))
 	}
 	t.Flush()
+	for _, a := range apps {
+		if text := modeText(a.Messages); text != "" {
+			fmt.Fprintf(w, "\nmessages of %s: %s\n", a.Name, text)
+		}
+	}
 }
 
 // reason joins why and what in one cell.
@@ -126,12 +132,37 @@ func writeApp(w io.Writer, a status.App, now time.Time) {
 	row("memory", bytesText(a.Memory))
 	row("restarts", fmt.Sprint(a.Restarts))
 	row("health", a.Health)
+	row("messages", modeText(a.Messages))
 	for _, s := range a.Stages {
 		row("stage "+s.Name, fmt.Sprintf("%s %s", s.Took.Round(time.Millisecond), s.Detail))
 	}
 	counters(row, "dropped", a.Drops)
 	counters(row, "refused", a.Refused)
+	for _, r := range a.Refusals {
+		row("refusal", refusalText(r))
+	}
 	t.Flush()
+}
+
+// refusalText is one refused message on one line.
+func refusalText(r status.Refusal) string {
+	from := "guest"
+	if r.ToGuest {
+		from = "host"
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s %s's %s to %s, rule %s: %s",
+		r.At.Format(time.TimeOnly), from, orDash(r.Op), orDash(r.To), r.Rule, r.Message))
+}
+
+// modeText says loudly that a guest is not held to any rules.
+func modeText(mode string) string {
+	switch mode {
+	case "audit":
+		return "AUDIT: what the rules refuse passes, and is counted"
+	case "trusted":
+		return "TRUSTED: nothing is judged, the guest can do to the host VM what it likes"
+	}
+	return ""
 }
 
 func counters(row func(key, value string), key string, m map[string]uint64) {

@@ -51,6 +51,7 @@ type Config struct {
 	ImageCache   int64           // bytes that all images together may hold
 	RegistryAuth string          // file with registries' credentials; "": none
 	Policy       policy.Rules
+	policyErr    error               // why the policy is not as expected
 	PlainFolder  string              // --apps: a folder instead of a git repository
 	Getenv       func(string) string // cookies of the environment, taken out of it
 }
@@ -136,6 +137,9 @@ func (c *Config) read(path string, src []byte) error {
 		section, _ := a.Key.Term.(term.Atom)
 		if keys, ours := schemas[section]; ours {
 			if err := readSection(path, string(section), a.Value, keys); err != nil {
+				if c.policyErr != nil {
+					return fmt.Errorf("%w: %w", err, c.policyErr)
+				}
 				return err
 			}
 		}

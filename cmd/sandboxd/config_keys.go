@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"beamsandbox/distribution/term"
+	"beamsandbox/policy"
 	"beamsandbox/reconcile/app"
 )
 
@@ -153,37 +155,59 @@ func uid(p *int) func(term.Term) bool {
 	}
 }
 
-// policy reads the operator's limits, from a file of their own or in place.
+// policy reads the operator's rules, from a file of their own or in place.
 func (c *Config) policy(dir string) func(term.Term) bool {
 	return func(t term.Term) bool {
-		if s, ok := term.Text(t); ok && s != "" {
-			if !filepath.IsAbs(s) {
-				s = filepath.Join(dir, s)
-			}
-			src, err := os.ReadFile(s)
-			if err != nil {
-				return false
-			}
-			terms, err := term.Parse(src)
-			if err != nil || len(terms) != 1 {
-				return false
-			}
-			t = terms[0]
-		}
-		pairs, ok := term.Proplist(t)
-		for _, p := range pairs {
-			n, isInt := p.Value.(term.Int)
-			switch {
-			case !isInt || n < 0:
-				return false
-			case term.Equal(p.Key, term.Atom("max_memory")):
-				c.Policy.MaxMemory = int(n)
-			case term.Equal(p.Key, term.Atom("max_schedulers")):
-				c.Policy.MaxSchedulers = int(n)
-			default:
-				return false
-			}
-		}
-		return ok
+		c.policyErr = c.readPolicy(dir, t)
+		return c.policyErr == nil
 	}
+}
+
+func (c *Config) readPolicy(dir string, t term.Term) error {
+	if s, ok := term.Text(t); ok && s != "" {
+		if !filepath.IsAbs(s) {
+			s = filepath.Join(dir, s)
+		}
+		src, err := os.ReadFile(s)
+		if err != nil {
+			return fmt.Errorf("read policy: %w", err)
+		}
+		terms, err := term.Parse(src)
+		if err != nil {
+			return fmt.Errorf("read policy: %s: %w", s, err)
+		}
+		if len(terms) != 1 {
+			return fmt.Errorf("read policy: %s: expected one term, found %d", s, len(terms))
+		}
+		t = terms[0]
+	}
+	pairs, ok := term.Proplist(t)
+	if !ok {
+		return fmt.Errorf("read policy: expected a list of {Key, Value}, found %s", term.Brief(t, 60))
+	}
+	for _, p := range pairs {
+		if err := c.policyKey(p.Key, p.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Config) policyKey(key, value term.Term) (err error) {
+	name, _ := term.Text(key)
+	n, isInt := value.(term.Int)
+	switch {
+	case name == "messages":
+		c.Policy.Messages, err = policy.ParseApps(value)
+		return err
+	case name != "max_memory" && name != "max_schedulers":
+		return fmt.Errorf("read policy: key %s is unknown, expected one of max_memory, max_schedulers, messages", term.Brief(key, 60))
+	case !isInt || n < 0:
+		return fmt.Errorf("read policy: %s: expected a number, found %s", name, term.Brief(value, 60))
+	case name == "max_memory":
+		c.Policy.MaxMemory = int(n)
+	default:
+		c.Policy.MaxSchedulers = int(n)
+	}
+	return nil
 }

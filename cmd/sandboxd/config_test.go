@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"beamsandbox/policy"
 )
 
 const whole = `%% as bc_gitops has it, with our section beside
@@ -15,7 +17,7 @@ const whole = `%% as bc_gitops has it, with our section beside
               {apps_dir, <<"services">>}, {cookie, <<"not_in_git">>}, {node_prefix, <<"bc_gitops_">>},
               {reconcile_interval, 30000}, {local_path, "/tmp/x"}, {runtime_module, whatever}]},
  {sandboxd, [{host_node, 'demo_web@myhost'}, {hostname, "myhost"}, {root, "/srv/sandboxd"}, {containerd, embedded},
-             {pool, <<"10.9.0.0/16">>}, {policy, [{max_memory, 512}]}]}].`
+             {pool, <<"10.9.0.0/16">>}, {policy, [{max_memory, 512}, {messages, #{pulse => #{mode => audit}}}]}]}].`
 
 func TestRead(t *testing.T) {
 	c := defaults()
@@ -28,9 +30,9 @@ func TestRead(t *testing.T) {
 	if c.Cookie.Reveal() != "not_in_git" {
 		t.Error("the cookie was not read")
 	}
-	got := []any{c.RepoURL, c.Branch, c.AppsDir, c.NodePrefix, c.Interval, c.HostNode, c.Root, c.Containerd, c.Pool.String(), c.Policy.MaxMemory}
+	got := []any{c.RepoURL, c.Branch, c.AppsDir, c.NodePrefix, c.Interval, c.HostNode, c.Root, c.Containerd, c.Pool.String(), c.Policy.MaxMemory, c.Policy.Messages["pulse"].Mode}
 	want := []any{"https://github.com/org/gitops-repo.git", "trunk", "services", "bc_gitops_", 30 * time.Second,
-		"demo_web@myhost", "/srv/sandboxd", "", "10.9.0.0/16", 512}
+		"demo_web@myhost", "/srv/sandboxd", "", "10.9.0.0/16", 512, policy.Audit}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -56,7 +58,8 @@ func TestRefusals(t *testing.T) {
 		{"pool", `[{sandboxd, [{pool, "::1/64"}]}].`, "expected an IPv4 prefix"},
 		{"no list", `ok.`, "expected a list"},
 		{"two terms", `[]. [].`, "found 2 terms"},
-		{"policy", `[{sandboxd, [{policy, [{max_memry, 1}]}]}].`, "sandboxd.policy"},
+		{"policy", `[{sandboxd, [{policy, [{max_memry, 1}]}]}].`, "key max_memry is unknown"},
+		{"messages", `[{sandboxd, [{policy, [{messages, #{pulse => #{mode => off}}}]}]}].`, "app pulse: read messages: mode: expected enforce, audit or trusted, found off"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

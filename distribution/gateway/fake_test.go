@@ -11,6 +11,7 @@ import (
 	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/distribution/term"
 	"beamsandbox/distribution/wire"
+	"beamsandbox/policy"
 	"beamsandbox/reconcile/app"
 )
 
@@ -53,6 +54,7 @@ func newScene(t *testing.T) *scene {
 	s.spec = protocol.Member{
 		Name: "pulse", Node: "pulse@vm", HostNode: "web@vm", Guest: addrOf(s.guest),
 		EPMD: addrOf(view), Host: addrOf(stand), Cookie: "guest's", HostCookie: "cluster's",
+		Messages: policy.Messages{Allow: []policy.Allow{{To: "sink", Kind: policy.Info}}},
 	}
 	_, need, err := s.server.Set(s.spec, map[netip.AddrPort]net.Listener{addrOf(view): view, addrOf(stand): stand})
 	if err != nil || len(need) > 0 {

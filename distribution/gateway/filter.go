@@ -1,73 +1,134 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
+	"time"
 
-	"beamsandbox/distribution/term"
-	"beamsandbox/distribution/wire"
+	"beamsandbox/distribution/gateway/judge"
+	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/policy"
 )
 
-// judge passes one frame on, drops it, or returns why the link must end: a
-// frame that cannot be read, or a leg that cannot be written to.
-func (l *link) judge(dir policy.Direction, frame []byte, from, to *leg) error {
-	control, _, err := wire.SplitFrame(frame)
-	if err != nil {
-		l.m.count("malformed")
-		return err
+const (
+	// showRefusals is how many refusals are shown in detail.
+	showRefusals = 32
+	// What a guest says by way of the host VM is logged so often at once, then
+	// once in logEvery.
+	logBurst = 20
+	logEvery = time.Second
+)
+
+// open makes the link's judge. What the guest did over its earlier links
+// counts.
+func (l *link) open() error {
+	r := l.m.record
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	j, err := judge.New(judge.Config{Guest: l.guest.id, Host: l.host.id, Messages: l.m.spec().Messages}, &r.life)
+	l.judge = j
+	return err
+}
+
+// pass has one frame judged and writes what becomes of it, or returns why the
+// link must end.
+func (l *link) pass(dir policy.Direction, frame []byte, from, to *leg) error {
+	v := l.verdict(dir, frame)
+	if len(v.Log) > 0 {
+		l.m.logged(v.Log)
 	}
-	name, _ := control.ToName()
-	err = l.m.rules().Check(policy.Message{Direction: dir, Op: uint8(control.Op), ToName: string(name)})
-	var refusal *policy.Refusal
-	switch {
-	case errors.As(err, &refusal):
-		l.m.count(refusal.Rule)
-		return l.soothe(dir, refusal.Rule, control, from, to.id)
-	case err != nil:
-		return fmt.Errorf("check message: %w", err)
+	for _, f := range v.Answer {
+		if err := from.send(f.Head, f.Payload); err != nil {
+			return err
+		}
 	}
-	if err := to.send(frame); err != nil {
-		return writeError{err}
+	if v.Action == judge.Close {
+		return fmt.Errorf("broke rule %s", v.Rule)
 	}
+	for _, f := range v.Forward {
+		if err := to.send(f.Head, f.Payload); err != nil {
+			return writeError{err}
+		}
+	}
+	l.hold(v.Wait)
 	return nil
 }
 
-// soothe answers a refused message where silence would hang its sender, in
-// the name of the node that will never get it.
-func (l *link) soothe(dir policy.Direction, rule string, c wire.Control, from *leg, absent wire.Identity) error {
-	switch {
-	case c.Op == wire.OpMonitor:
-		return noProcess(c, from)
-	case c.Op == wire.OpRegSend && rule == policy.RuleGlobal && !l.synced[dir]:
-		l.synced[dir] = true
-		return inSync(from, absent)
+// verdict judges one frame. Both directions share the judge, and all links of
+// a guest its record.
+func (l *link) verdict(dir policy.Direction, frame []byte) judge.Verdict {
+	r := l.m.record
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if dir == policy.HostToGuest {
+		return l.judge.FromHost(time.Now(), frame)
 	}
-	return nil
+	return l.judge.FromGuest(time.Now(), frame)
 }
 
-// noProcess answers a monitor as if there were no such process:
-// {28, FromProc, ToPid, Ref} with reason noproc.
-func noProcess(c wire.Control, from *leg) error {
-	return answer(from, term.Tuple{term.Int(wire.OpPayloadMonitorExit), c.To(), c.From(), c.Tuple[3]}, term.Atom("noproc"))
-}
-
-// inSync tells a node's global that the other node has nothing to settle with
-// it. OTP's global greets every visible node and makes global:sync/0 wait for
-// the answer (kernel's global.erl, in_sync); the greeting itself must not pass:
-// a global that knows of nodes which cannot reach each other disconnects them.
-func inSync(from *leg, absent wire.Identity) error {
-	sender := term.Pid{Node: term.Atom(absent.Name), ID: 1, Creation: absent.Creation}
-	return answer(from,
-		term.Tuple{term.Int(wire.OpRegSend), sender, term.Atom(""), term.Atom(policy.GlobalServer)},
-		term.Tuple{term.Atom("$gen_cast"), term.Tuple{term.Atom("in_sync"), term.Atom(absent.Name), term.Atom("true")}})
-}
-
-// answer sends a message of our own back to where a refused one came from.
-func answer(to *leg, control term.Tuple, message term.Term) error {
-	frame, err := wire.AppendMessage(nil, control, message)
-	if err != nil {
-		return err
+// set changes the policy of a live link, or says why only a new link can.
+func (l *link) set(m policy.Messages) error {
+	r := l.m.record
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l.judge == nil {
+		return nil // it will be made from the new policy
 	}
-	return to.send(frame)
+	return l.judge.Set(m)
+}
+
+// hold makes the sender wait, so that it keeps to its rate.
+func (l *link) hold(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.ended:
+	}
+}
+
+// logged notes what a guest said by way of the host VM, not too often.
+func (m *member) logged(text []byte) {
+	m.mu.Lock()
+	silent := m.says.next(time.Now(), 0) != 0
+	m.mu.Unlock()
+	if !silent {
+		m.s.cfg.Log.Info("guest said", "app", m.name, "text", string(text))
+	}
+}
+
+// barred says why the guest gets no link, if it broke rules too often.
+func (m *member) barred() error {
+	m.record.mu.Lock()
+	defer m.record.mu.Unlock()
+	if !m.record.life.Quarantine(time.Now()) {
+		return nil
+	}
+	rule := ""
+	if all := m.record.life.Recent; len(all) > 0 {
+		rule = all[len(all)-1].Rule
+	}
+	return fmt.Errorf("quarantined: its links had to be closed again and again, last for breaking rule %s; it is let in again in a few minutes", rule)
+}
+
+// refused counts what was not passed, by rule and in both directions, and
+// shows the last of it, oldest first.
+func (r *record) refused() (counts map[string]uint64, last []protocol.Refusal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counts = make(map[string]uint64, len(r.life.Refusals))
+	for _, by := range []map[string]uint64{r.life.Refusals, r.life.Withheld} {
+		for rule, n := range by {
+			counts[rule] += n
+		}
+	}
+	recent := r.life.Recent
+	for _, one := range recent[max(0, len(recent)-showRefusals):] {
+		last = append(last, protocol.Refusal{
+			At: one.Time, ToGuest: one.From == policy.HostToGuest, Rule: one.Rule, Op: one.Op, To: one.To, Message: one.Message,
+		})
+	}
+	return counts, last
 }

@@ -53,6 +53,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	members map[string]*member
+	records map[string]*record
 	asking  int // open control connections
 	idle    *time.Timer
 	quit    func() // ends Serve
@@ -66,7 +67,7 @@ func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{cfg: cfg, members: make(map[string]*member), quit: func() {}}
+	return &Server{cfg: cfg, members: make(map[string]*member), records: make(map[string]*record), quit: func() {}}
 }
 
 // Serve answers the control socket until ctx ends, the gateway is asked to
@@ -167,7 +168,7 @@ func (s *Server) Set(spec protocol.Member, sockets map[netip.AddrPort]net.Listen
 		closeListeners(sockets)
 		return protocol.Node{}, nil, err
 	}
-	m, err := newMember(s, spec, sockets)
+	m, err := newMember(s, spec, s.recordOf(spec.Name), sockets)
 	if err != nil {
 		closeListeners(sockets)
 		return protocol.Node{}, nil, err

@@ -47,6 +47,9 @@ func (m *member) hostDials(ctx context.Context, conn net.Conn, p *pending) (*lin
 	if !m.isHeld() {
 		return nil, errNobody
 	}
+	if err := m.barred(); err != nil {
+		return nil, err
+	}
 	host, guest := m.sides()
 	from, hostID, err := greet(conn, host)
 	if err != nil {
@@ -72,6 +75,9 @@ func (m *member) hostDials(ctx context.Context, conn net.Conn, p *pending) (*lin
 func (m *member) guestDials(ctx context.Context, conn net.Conn, p *pending) (*link, error) {
 	if !m.mayDial() {
 		return nil, fmt.Errorf("guest dials the host VM more than once in %v", paceEvery)
+	}
+	if err := m.barred(); err != nil {
+		return nil, err
 	}
 	host, guest := m.sides()
 	from, guestID, err := greet(conn, guest)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"beamsandbox/distribution/gateway/judge"
 	"beamsandbox/distribution/wire"
 	"beamsandbox/policy"
 )
@@ -24,6 +25,8 @@ const (
 	// large a frame buffer may be to stay with its link, in bytes.
 	chunk      = 256 << 10
 	keepBuffer = 64 << 10
+	// oneWrite is how large a frame may be to be copied for a single write.
+	oneWrite = 16 << 10
 	// lingers is how long a link whose host leg ended may take to be noticed
 	// before a new one is refused.
 	lingers = 2 * time.Second
@@ -36,7 +39,8 @@ type leg struct {
 	in      *bufio.Reader
 	silence time.Duration
 
-	mu sync.Mutex // whole frames
+	mu  sync.Mutex // whole frames
+	out []byte     // the beginning of one, being written
 }
 
 func newLeg(conn net.Conn, id wire.Identity, silence time.Duration) *leg {
@@ -67,11 +71,29 @@ func (l *leg) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// send writes one frame.
-func (l *leg) send(frame []byte) error {
+// send writes one frame, given in two parts. A small one is one write.
+func (l *leg) send(head, payload []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return wire.WriteFrame(l, frame)
+	l.out = binary.BigEndian.AppendUint32(l.out[:0], uint32(len(head)+len(payload)))
+	for _, part := range [][]byte{head, payload} {
+		if len(l.out)+len(part) <= oneWrite {
+			l.out = append(l.out, part...)
+			continue
+		}
+		if _, err := l.Write(l.out); err != nil {
+			return err
+		}
+		l.out = l.out[:0]
+		if _, err := l.Write(part); err != nil {
+			return err
+		}
+	}
+	if len(l.out) == 0 {
+		return nil
+	}
+	_, err := l.Write(l.out)
+	return err
 }
 
 // tick tells the peer that we are there, unless a frame is on its way and
@@ -88,7 +110,7 @@ func (l *leg) tick() error {
 type link struct {
 	m           *member
 	host, guest *leg
-	synced      [2]bool // by direction: the speaker's global was answered; each is its pump's own
+	judge       *judge.Judge // guarded by the member's record
 
 	once   sync.Once
 	reason string
@@ -121,6 +143,12 @@ func (m *member) carry(l *link) {
 	for old := m.swap(nil, l); old != nil; old = m.swap(nil, l) {
 		old.end("replaced by a newer link")
 		<-old.done
+	}
+	if err := l.open(); err != nil {
+		l.end(err.Error())
+		m.swap(l, nil)
+		m.fail(err)
+		return
 	}
 	m.tell("up", "")
 	m.s.cfg.Log.Info("link up", "app", m.name, "node", l.guest.id.Name)
@@ -211,7 +239,7 @@ func (l *link) pump(dir policy.Direction, from, to *leg) error {
 			return err
 		}
 		if len(frame) > 0 { // a tick ends here, each leg has its own
-			if err := l.judge(dir, frame, from, to); err != nil {
+			if err := l.pass(dir, frame, from, to); err != nil {
 				return err
 			}
 		}

@@ -240,23 +240,25 @@ func TestGlobalIsCut(t *testing.T) {
 }
 
 func TestMalformedFramesEndTheLink(t *testing.T) {
-	for name, frame := range map[string]string{
-		"not passed through": "\x83D\x00",
-		"garbage":            "\x70\x83garbage",
-		"compressed":         "\x70\x83P\x00\x00\x00\x01x",
-		"unknown op":         "\x70\x83h\x01a\xc8",
+	for name, tc := range map[string]struct{ frame, rule string }{
+		"not passed through": {"\x83D\x00", "malformed"},
+		"garbage":            {"\x70\x83garbage", "malformed"},
+		"compressed":         {"\x70\x83P\x00\x00\x00\x01x", "malformed"},
+		"unknown op":         {"\x70\x83h\x01a\xc8", "opcode"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
 			host, guest := s.linked()
-			guest.send(t, []byte(frame))
-			s.expect("down")
+			guest.send(t, []byte(tc.frame))
+			if ev := s.expect("down"); ev.Detail != "guest: broke rule "+tc.rule {
+				t.Errorf("event says %q", ev.Detail)
+			}
 			for who, p := range map[string]peer{"host": host, "guest": guest} {
 				if _, err := io.Copy(io.Discard, p.conn); err != nil && !strings.Contains(err.Error(), "reset") {
 					t.Errorf("%s's connection: %v", who, err)
 				}
 			}
-			if n := s.node(); n.Up || n.Refused["malformed"] != 1 {
+			if n := s.node(); n.Up || n.Refused[tc.rule] != 1 || len(n.Recent) != 1 {
 				t.Errorf("node is %+v", n)
 			}
 		})

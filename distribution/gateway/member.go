@@ -15,7 +15,6 @@ import (
 	"beamsandbox/distribution/epmd"
 	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/distribution/wire"
-	"beamsandbox/policy"
 )
 
 const (
@@ -43,6 +42,7 @@ type member struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	shakes chan struct{} // holds one token for each handshake under way
+	record *record
 
 	mu       sync.Mutex
 	wanted   protocol.Member
@@ -58,7 +58,7 @@ type member struct {
 	nameErr  string    // why the name cannot be held
 	erred    time.Time // when linkErr was last an event
 	forwards map[uint16]*forward
-	refused  map[string]uint64
+	says     pace // of its words for the log
 	caller   *caller
 }
 
@@ -87,7 +87,7 @@ func checkMember(spec protocol.Member) error {
 }
 
 // newMember starts serving one guest. It owns sockets unless it fails.
-func newMember(s *Server, spec protocol.Member, sockets map[netip.AddrPort]net.Listener) (*member, error) {
+func newMember(s *Server, spec protocol.Member, kept *record, sockets map[netip.AddrPort]net.Listener) (*member, error) {
 	outer, err := listenAll(s.cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("set member %s: %w", spec.Name, err)
@@ -95,9 +95,10 @@ func newMember(s *Server, spec protocol.Member, sockets map[netip.AddrPort]net.L
 	m := &member{
 		s: s, name: spec.Name, alive: aliveOf(spec.Node), wanted: spec, since: time.Now(),
 		port:   outer[0].Addr().(*net.TCPAddr).AddrPort().Port(),
-		shakes: make(chan struct{}, maxHandshakes), refused: make(map[string]uint64),
+		shakes: make(chan struct{}, maxHandshakes), record: kept,
 		forwards: make(map[uint16]*forward),
 		starts:   pace{every: paceEvery, burst: startBurst}, dials: pace{every: paceEvery, burst: dialBurst},
+		says: pace{every: logEvery, burst: logBurst},
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.caller = newCaller(m)
@@ -245,9 +246,16 @@ func (m *member) adjust(spec protocol.Member) {
 	m.mu.Lock()
 	changed := !slices.Equal(m.wanted.Forward, spec.Forward)
 	m.wanted = spec
+	l := m.link
 	m.mu.Unlock()
 	if changed {
 		m.setForwards(spec.Forward)
+	}
+	if l == nil {
+		return
+	}
+	if err := l.set(spec.Messages); err != nil {
+		l.end(err.Error())
 	}
 }
 
@@ -282,30 +290,15 @@ func (m *member) tell(kind, detail string) {
 	m.s.feed.send(protocol.Event{Kind: kind, Name: m.name, Node: m.spec().Node, Detail: detail, At: time.Now()})
 }
 
-// count notes one message that was not passed.
-func (m *member) count(rule string) {
-	m.mu.Lock()
-	m.refused[rule]++
-	m.mu.Unlock()
-}
-
-// rules is what guest and host may say to each other now.
-func (m *member) rules() policy.Messages {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.wanted.Messages
-}
-
 // node is the member as it is now.
 func (m *member) node() protocol.Node {
+	counts, last := m.record.refused()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := protocol.Node{
 		Name: m.name, Node: m.wanted.Node, Port: m.port, Registered: m.held && m.leased,
-		Up: m.link != nil, Since: m.since, Refused: make(map[string]uint64, len(m.refused)),
-	}
-	for rule, count := range m.refused {
-		n.Refused[rule] = count
+		Up: m.link != nil, Since: m.since, Mode: m.wanted.Messages.Mode,
+		Refused: counts, Recent: last,
 	}
 	errs := []string{m.nameErr}
 	if m.link == nil {

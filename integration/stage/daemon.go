@@ -27,8 +27,14 @@ type Options struct {
 	Repo     *Repo
 	HostNode string
 	Interval int         // reconcile_interval in ms, default 60000
+	Messages string      // of the policy, in Erlang's syntax; "": PulseMessages
 	Extra    []term.Term // more {Key, Value} of the sandboxd section
 }
+
+// PulseMessages lets pulse join its group and send its beat to the host VM's
+// members. counter says nothing that needs a rule.
+const PulseMessages = `#{pulse => #{groups => [#{scope => beamsandbox_demo, names => [pulse],
+  message => {pulse, '$atom', '$string', '$integer'}}]}}`
 
 // Socket is the control socket's path.
 func (s *Stage) Socket() string { return filepath.Join(s.RunDir, "control.sock") }
@@ -72,6 +78,14 @@ func (s *Stage) WriteConfig(o Options) error {
 	list := func(e ...term.Term) term.Term { return term.List{Elems: e} }
 	own := []term.Term{pair("host_node", term.Atom(o.HostNode)), pair("root", term.Binary(s.Root)),
 		pair("run_dir", term.Binary(s.RunDir)), pair("control_socket", term.Binary(s.Socket()))}
+	if o.Messages == "" {
+		o.Messages = PulseMessages
+	}
+	messages, err := term.Parse([]byte(o.Messages + "."))
+	if err != nil || len(messages) != 1 {
+		return fmt.Errorf("write configuration: messages %s: %w", o.Messages, err)
+	}
+	own = append(own, pair("policy", list(pair("messages", messages[0]))))
 	config := list(
 		pair("bc_gitops", list(pair("repo_url", term.Binary(o.Repo.URL())), pair("branch", term.Binary("main")),
 			pair("cookie", term.Binary(s.Cookie)), pair("reconcile_interval", term.Int(o.Interval)))),

@@ -60,12 +60,26 @@ type App struct {
 	Started   time.Time         `json:"started,omitzero"`
 	Restarts  int               `json:"restarts"`
 	NextRetry time.Time         `json:"next_retry,omitzero"`
-	Health    string            `json:"health,omitempty"`  // last answer of the health check
-	Drops     map[string]uint64 `json:"drops,omitempty"`   // packets the firewall refused, by rule
-	Refused   map[string]uint64 `json:"refused,omitempty"` // messages the gateway refused, by rule
+	Health    string            `json:"health,omitempty"`   // last answer of the health check
+	Drops     map[string]uint64 `json:"drops,omitempty"`    // packets the firewall refused, by rule
+	Refused   map[string]uint64 `json:"refused,omitempty"`  // messages the gateway refused, by rule
+	Messages  string            `json:"messages,omitempty"` // "audit" or "trusted", when refused messages pass
+	Refusals  []Refusal         `json:"refusals,omitempty"` // the last messages refused, oldest first
 	Memory    uint64            `json:"memory_bytes,omitempty"`
 	DependsOn []string          `json:"depends_on,omitempty"`
 	Stages    []Stage           `json:"stages,omitempty"` // of the last deployment, in order
+}
+
+// Refusal is one message that the gateway refused. To and Message are the
+// sender's words, as Erlang would write them and cut off; they and Op are empty
+// when too many came at once.
+type Refusal struct {
+	At      time.Time `json:"at"`
+	ToGuest bool      `json:"to_guest,omitempty"` // the host VM sent it
+	Rule    string    `json:"rule"`
+	Op      string    `json:"op,omitempty"`
+	To      string    `json:"to,omitempty"`
+	Message string    `json:"message,omitempty"`
 }
 
 // Stage is one step of a deployment along the corridor.

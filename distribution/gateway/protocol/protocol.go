@@ -109,6 +109,18 @@ type Node struct {
 	Since      time.Time         `json:"since,omitzero"`
 	Error      string            `json:"error,omitempty"`
 	Refused    map[string]uint64 `json:"refused,omitempty"`
+	Mode       policy.Mode       `json:"mode,omitempty"`
+	Recent     []Refusal         `json:"recent,omitempty"` // the last ones refused, oldest first
+}
+
+// Refusal is one message that was not passed; see distribution.Refusal.
+type Refusal struct {
+	At      time.Time `json:"at"`
+	ToGuest bool      `json:"to_guest,omitempty"`
+	Rule    string    `json:"rule"`
+	Op      string    `json:"op,omitempty"`
+	To      string    `json:"to,omitempty"`
+	Message string    `json:"message,omitempty"`
 }
 
 // Event is one change at a member; Kind is a distribution.EventKind.
