@@ -38,13 +38,13 @@ func TestMain(m *testing.M) {
 }
 
 func runAll(m *testing.M) (code int) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
 	unlock, err := stage.TakeTurn()
 	if err != nil {
 		return report(err)
 	}
 	defer unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // once it is our turn
+	defer cancel()
 	dir, err := os.MkdirTemp("", "beamsandbox-test-")
 	if err != nil {
 		return report(err)

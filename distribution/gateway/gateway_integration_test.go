@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"beamsandbox/distribution/epmd"
+	"beamsandbox/policy"
 )
 
 func TestGuestIsAMemberOfTheCluster(t *testing.T) {
@@ -48,7 +49,10 @@ func TestGuestIsAMemberOfTheCluster(t *testing.T) {
 
 func TestGuestSpeaksToAProcessGroupOfTheHost(t *testing.T) {
 	s := newStage(t)
-	g := s.member("gwpg").boot().join()
+	g := s.member("gwpg")
+	g.member.Messages.Groups = []policy.Groups{{Scope: "pg", Names: []string{"room"}, Message: "{hello, '$atom'}"}}
+	s.set(g.member)
+	g.boot().join()
 	s.onHost("P = spawn(fun() -> pg:start_link(), pg:join(room, self()), register(sink, self()), receive {hello, X} -> register(got, spawn(fun() -> timer:sleep(60000) end)), X end end), timer:sleep(50), is_pid(P)")
 	g.on("{ok, P} = pg:start_link(), unlink(P), ok")
 	s.eventually("guest's view of the group", "1", func() string { return g.on("length(pg:get_members(room))") })
@@ -251,14 +255,23 @@ func TestFrozenGuestIsGoneAndOthersStay(t *testing.T) {
 // node that it reaches directly.
 func BenchmarkRoundTrip(b *testing.B) {
 	s := newStage(b)
-	g := s.member("gwbench").boot().join()
+	g, trusted := s.member("gwbench").boot().join(), s.member("gwtrusted")
+	trusted.member.Messages.Mode = policy.Trusted
+	s.set(trusted.member)
+	trusted.boot().join()
 	s.beam("gwdirect", clusterCookie, s.epmd.Port())
 	direct := "gwdirect@" + s.short
 	s.eventually("direct node", "pong", func() string { return s.onHost("net_adm:ping('" + direct + "')") })
-	for name, node := range map[string]string{"gateway": g.node, "direct": direct} {
+	for name, node := range map[string]string{"enforce": g.node, "trusted": trusted.node, "direct": direct} {
 		b.Run(name+"/rpc", func(b *testing.B) {
 			s.onHost(fmt.Sprintf("F = fun F(0) -> ok; F(N) -> '%s' = rpc:call('%[1]s', erlang, node, []), F(N-1) end, F(%d)", node, b.N))
 		})
+		for _, size := range []int{100, 1000, 64_000, 1_000_000} {
+			b.Run(fmt.Sprintf("%s/send_%d", name, size), func(b *testing.B) {
+				b.SetBytes(int64(size))
+				s.onHost(fmt.Sprintf("B = binary:copy(<<7>>, %d), [{nobody, '%s'} ! B || _ <- lists:seq(1, %d)], '%[2]s' = rpc:call('%[2]s', erlang, node, [])", size, node, b.N))
+			})
+		}
 		b.Run(name+"/5MB", func(b *testing.B) {
 			b.SetBytes(5_000_000)
 			s.onHost(fmt.Sprintf("B = binary:copy(<<7>>, 5000000), F = fun F(0) -> ok; F(N) -> 5000000 = rpc:call('%s', erlang, byte_size, [B]), F(N-1) end, F(%d)", node, b.N))

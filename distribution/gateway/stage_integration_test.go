@@ -51,13 +51,14 @@ seen() -> gwt ! {tell, self()}, receive {seen, L} -> L after 5000 -> timeout end
 
 // stage is a host VM with a port mapper of its own, and a gateway in process.
 type stage struct {
-	t      testing.TB
-	short  string
-	code   string // folder with the helper's beam
-	epmd   netip.AddrPort
-	mapper *process
-	server *Server
-	host   *control.Node
+	t        testing.TB
+	short    string
+	code     string // folder with the helper's beam
+	epmd     netip.AddrPort
+	mapper   *process
+	hostBeam *process
+	server   *Server
+	host     *control.Node
 }
 
 func newStage(t testing.TB) *stage {
@@ -68,14 +69,14 @@ func newStage(t testing.TB) *stage {
 	}
 	short, _, _ := strings.Cut(name, ".")
 	s := &stage{t: t, short: short, code: t.TempDir(), epmd: freeAddr(t)}
-	s.compile()
+	s.module("gwt", helper)
 	s.startMapper()
 	s.server = New(Config{
 		EPMD: s.epmd, Listen: []netip.Addr{netip.MustParseAddr(loopback)},
 		Log: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 	})
 	t.Cleanup(s.server.clear)
-	s.beam("gwhost", clusterCookie, s.epmd.Port())
+	s.hostBeam = s.beam("gwhost", clusterCookie, s.epmd.Port())
 	s.host = s.connect("gwhost", clusterCookie, netip.AddrPort{})
 	return s
 }
@@ -86,10 +87,11 @@ func (s *stage) startMapper() {
 	s.wait("port mapper", func() error { return dialOnce(s.epmd) })
 }
 
-func (s *stage) compile() {
+// module compiles Erlang for every node of the stage.
+func (s *stage) module(name, source string) {
 	s.t.Helper()
-	src := filepath.Join(s.code, "gwt.erl")
-	if err := os.WriteFile(src, []byte(helper), 0o600); err != nil {
+	src := filepath.Join(s.code, name+".erl")
+	if err := os.WriteFile(src, []byte(source), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	if out, err := exec.Command("erlc", "-o", s.code, src).CombinedOutput(); err != nil {
