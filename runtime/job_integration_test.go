@@ -42,19 +42,19 @@ func TestJobWritesIntoItsMounts(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(source, "in"), []byte("from outside"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mounts := []runtime.JobMount{{Source: work, Target: "/work"}, {Source: source, Target: "/source", ReadOnly: true}}
+	mounts := []runtime.JobMount{{Source: work, Target: "/made"}, {Source: source, Target: "/source", ReadOnly: true}}
 	for want, args := range map[string][]string{
-		"<nil>":                 {"write", "/work/made"},
+		"<nil>":                 {"write", "/made/file"},
 		"from outside <nil>":    {"read", "/source/in"},
 		"read-only file system": {"write", "/source/made"},
 	} {
 		c, out := job("writes", args...)
-		c.Mounts, c.Dir = mounts, "/work"
+		c.Mounts, c.Dir = mounts, "/made"
 		if exit, err := r.RunJob(t.Context(), c); err != nil || exit != 0 || !strings.Contains(out.String(), want) {
 			t.Errorf("%v: exit %d, %v, output %q; want %q", args, exit, err, out, want)
 		}
 	}
-	info, err := os.Stat(filepath.Join(work, "made"))
+	info, err := os.Stat(filepath.Join(work, "file"))
 	if err != nil {
 		t.Fatal(err)
 	}
