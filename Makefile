@@ -58,8 +58,10 @@ $(BIN)/rebar3:
 $(SOURCES):
 	@d=$(BUILD)/debian; l=$$d/apt; mkdir -p $$l/lists/partial $$l/cache/archives/partial; \
 	key=/usr/share/keyrings/debian-archive-keyring.gpg; \
+	archive=$$(apt-get indextargets --format '$$(REPO_URI)' 'Created-By: Packages' | awk '!/security/ && !n++'); \
+	[ -n "$$archive" ] || { echo "setup: apt knows no Debian archive: mend /etc/apt/sources.list"; exit 1; }; \
 	for suite in bookworm trixie; do \
-	  echo "deb-src [signed-by=$$key] http://deb.debian.org/debian $$suite main"; done > $$l/sources.list; \
+	  echo "deb-src [signed-by=$$key] $$archive $$suite main"; done > $$l/sources.list; \
 	apt="-o Dir::Etc::sourcelist=$$l/sources.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$$l/lists -o Dir::Cache=$$l/cache -o APT::Sandbox::User=root"; \
 	[ -s $$l/updated ] || { apt-get $$apt update -qq; date > $$l/updated; }; \
 	package=$(@F); package=$${package%%_*}; version=$(@F); version=$${version#*_}; version=$${version%.orig.*}; \

@@ -40,12 +40,15 @@ packages+=,initramfs-tools-core,busybox
 packages+=,erlang-base,erlang-dev,erlang-crypto,erlang-public-key,erlang-ssl,erlang-asn1
 packages+=,erlang-inets,erlang-parsetools,erlang-syntax-tools,erlang-tools
 
+# The machine's own Debian archive.
+archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | awk '!/security/ && !n++')
+
 # kernel SUITE puts a suite's cloud kernel into the root folder. apt works with
 # lists of its own: the machine's configuration is not changed.
 kernel() {
   local suite=$1 root=$2 a=$cache/apt/$1 key=/usr/share/keyrings/debian-archive-keyring.gpg
   mkdir -p "$a/lists/partial" "$a/cache/archives/partial" "$a/out"
-  echo "deb [signed-by=$key] http://deb.debian.org/debian $suite main" >"$a/sources.list"
+  echo "deb [signed-by=$key] $archive $suite main" >"$a/sources.list"
   local apt=(-o "Dir::Etc::sourcelist=$a/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$a/lists"
     -o Dir::State::status=/dev/null -o "Dir::Cache=$a/cache" -o APT::Sandbox::User=root)
   apt-get "${apt[@]}" update -qq
@@ -68,7 +71,7 @@ base() {
   rm -rf "$root" "$cache/apt"
   mkdir -p "$cache"
   log "making Debian 12 (once, two minutes)"
-  debootstrap --variant=minbase --include="$packages" bookworm "$root" http://deb.debian.org/debian >"$cache/debootstrap.log" 2>&1 ||
+  debootstrap --variant=minbase --include="$packages" bookworm "$root" "$archive" >"$cache/debootstrap.log" 2>&1 ||
     die "debootstrap failed: see $cache/debootstrap.log"
   kernel bookworm "$root"
   kernel trixie "$root"
