@@ -221,7 +221,8 @@ func (t *Tasks) discardContainer(ctx context.Context, id string) error {
 func (t *Tasks) killTask(ctx context.Context, c containerd.Container) error {
 	task, err := c.Task(ctx, nil)
 	if errdefs.IsNotFound(err) {
-		return t.deleteShim(ctx, c.ID())
+		t.deleteShim(ctx, c.ID())
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("find its task: %w", err)
@@ -246,15 +247,13 @@ func (t *Tasks) killTask(ctx context.Context, c containerd.Container) error {
 
 // deleteShim ends a shim without a task: what is left when the creation of a
 // task is cut short, as by our own end. containerd lists no task then, and
-// still refuses a new one of that name.
-func (t *Tasks) deleteShim(ctx context.Context, id string) error {
+// still refuses a new one of that name. A shim that has died makes this fail
+// and is forgotten by containerd itself; a name that stays taken is told by
+// the next creation.
+func (t *Tasks) deleteShim(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(ctx, staleTask)
 	defer cancel()
-	_, err := t.stack.Client().TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
-	if err != nil && !gone(grpcError(err)) {
-		return fmt.Errorf("end its shim: %w", err)
-	}
-	return nil
+	_, _ = t.stack.Client().TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
 }
 
 // gone reports errors that mean there is nothing left to end.
