@@ -49,22 +49,6 @@ func tarOf(t *testing.T, z bool, headers []tar.Header, content map[string]string
 	return packed
 }
 
-// packDir archives the files of a folder below prefix.
-func packDir(t *testing.T, dir, prefix string) []byte {
-	t.Helper()
-	var headers []tar.Header
-	content := map[string]string{}
-	for _, name := range below(t, dir) {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		headers = append(headers, tar.Header{Name: prefix + name, Typeflag: tar.TypeReg})
-		content[prefix+name] = string(data)
-	}
-	return tarOf(t, true, headers, content)
-}
-
 func sumOf(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
@@ -130,7 +114,9 @@ func TestReleaseSource(t *testing.T) {
 			http.NotFound(w, r)
 			return
 		}
-		w.Write(good)
+		if _, err := w.Write(good); err != nil {
+			t.Error(err)
+		}
 	}))
 	defer server.Close()
 	onDisk := filepath.Join(t.TempDir(), "app.tar.gz")

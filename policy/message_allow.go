@@ -111,23 +111,23 @@ func checkParametric(word term.Atom, p term.Tuple) error {
 	usage := func(want string) error {
 		return fmt.Errorf("%s is not of the form %s", term.Brief(p, 60), want)
 	}
-	switch {
-	case word == "$integer":
+	switch word {
+	case "$integer":
 		if len(p) != 3 || !isInt(p[1]) || !isInt(p[2]) {
 			return usage("{'$integer', Min, Max}")
 		}
 		return nil
-	case word == "$binary":
+	case "$binary":
 		if len(p) != 2 || !isInt(p[1]) {
 			return usage("{'$binary', Max}")
 		}
 		return nil
-	case word == "$list":
+	case "$list":
 		if len(p) != 2 {
 			return usage("{'$list', Pattern}")
 		}
 		return checkPattern(p[1])
-	case word == "$oneof":
+	case "$oneof":
 		if len(p) != 2 {
 			return usage("{'$oneof', [Pattern, ...]}")
 		}

@@ -18,7 +18,7 @@ func (s *state) publish() {
 	s.relate()
 	if s.adopted {
 		have := s.held()
-		s.Reconciler.have.Store(&have)
+		s.have.Store(&have)
 	}
 	s.snapshot.Store(s.whole())
 	if s.unsaved {

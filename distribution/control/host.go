@@ -111,10 +111,10 @@ func (h *Host) set(node *Node, err error) (news bool) {
 
 // state is the node or why there is none, the number of connections made so
 // far, and a channel that is closed when this is no longer so.
-func (h *Host) state() (*Node, uint64, error, <-chan struct{}) {
+func (h *Host) state() (*Node, uint64, <-chan struct{}, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.node, h.links, h.err, h.changed
+	return h.node, h.links, h.changed, h.err
 }
 
 // Call is Node.Call over the present connection. Without one it waits for it
@@ -141,7 +141,7 @@ func (h *Host) connected(ctx context.Context) (*Node, error) {
 	patience := time.NewTimer(h.cfg.Wait)
 	defer patience.Stop()
 	for {
-		node, _, err, changed := h.state()
+		node, _, changed, err := h.state()
 		if node != nil {
 			return node, nil
 		}
@@ -157,7 +157,7 @@ func (h *Host) connected(ctx context.Context) (*Node, error) {
 
 // Err is why there is no connection now; nil when there is one.
 func (h *Host) Err() error {
-	_, _, err, _ := h.state()
+	_, _, _, err := h.state()
 	return err
 }
 
@@ -166,7 +166,7 @@ func (h *Host) Err() error {
 // while the consumer was busy is told as false and true.
 func (h *Host) Watch(ctx context.Context) iter.Seq[bool] {
 	return func(yield func(bool) bool) {
-		node, links, _, changed := h.state()
+		node, links, changed, _ := h.state()
 		up := node != nil
 		if !yield(up) {
 			return
@@ -178,7 +178,7 @@ func (h *Host) Watch(ctx context.Context) iter.Seq[bool] {
 				return
 			}
 			var now uint64
-			node, now, _, changed = h.state()
+			node, now, changed, _ = h.state()
 			if up && (node == nil || now != links) {
 				up = false
 				if !yield(false) {

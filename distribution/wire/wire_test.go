@@ -26,7 +26,7 @@ func TestFramesRoundTrip(t *testing.T) {
 		}
 		buf = frame
 	}
-	if _, err := ReadFrame(&link, nil, 0); err != io.EOF {
+	if _, err := ReadFrame(&link, nil, 0); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v, want io.EOF", err)
 	}
 }

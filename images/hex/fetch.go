@@ -111,12 +111,12 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 }
 
 func checkStatus(res *http.Response, path string) error {
-	switch code := res.StatusCode; {
-	case code == http.StatusOK:
+	switch res.StatusCode {
+	case http.StatusOK:
 		return nil
-	case code == http.StatusNotFound || code == http.StatusGone:
+	case http.StatusNotFound, http.StatusGone:
 		return fmt.Errorf("%w: %s for %s", ErrNotFound, res.Status, path)
-	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("%w: %s for %s", ErrDenied, res.Status, path)
 	}
 	return fmt.Errorf("%w: it answers %.60q for %s", ErrUnreachable, res.Status, path)

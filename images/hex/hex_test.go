@@ -133,7 +133,7 @@ func only(t *testing.T, err, want error) {
 		hex.ErrUnreachable, hex.ErrDenied, hex.ErrNotFound, hex.ErrNoVersion, hex.ErrSignature, hex.ErrRepository,
 		hex.ErrPackage, hex.ErrChecksum, hex.ErrTooLarge, hex.ErrMalformed, hex.ErrUnsafe,
 	} {
-		if other != want && errors.Is(err, other) {
+		if !errors.Is(other, want) && errors.Is(err, other) {
 			t.Errorf("%v is also %v", err, other)
 		}
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -77,9 +78,8 @@ func (e Errors) Lines() []string {
 // sort orders errors by their places in the file.
 func (e Errors) sort() {
 	slices.SortStableFunc(e, func(a, b error) int {
-		x, okA := a.(*FieldError)
-		y, okB := b.(*FieldError)
-		if !okA || !okB {
+		var x, y *FieldError
+		if !errors.As(a, &x) || !errors.As(b, &y) {
 			return 0 // a syntax error is the only one of its file
 		}
 		return cmp.Or(cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column))

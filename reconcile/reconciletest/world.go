@@ -113,7 +113,7 @@ func (n *Networks) make(c netns.Config) netns.Network {
 }
 
 func (n *Networks) change(_, c netns.Config) netns.Network {
-	s, _ := n.world.Networks.items[c.Name] // Ensure holds the lock
+	s := n.world.Networks.items[c.Name] // Ensure holds the lock
 	s.state.Flows = c.Flows
 	return s.state
 }

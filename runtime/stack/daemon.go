@@ -170,7 +170,7 @@ func (d *daemon) serving(ctx context.Context, ended <-chan error, answers func(c
 	for last := error(nil); ; {
 		select {
 		case err := <-ended:
-			return fmt.Errorf("start containerd: it ended (%v): %s: see %s", err, lastLine(d.log), d.log)
+			return fmt.Errorf("start containerd: it ended: %w: %s: see %s", err, lastLine(d.log), d.log)
 		case <-ctx.Done():
 			return fmt.Errorf("start containerd: no answer on %s: see %s: %w", d.socket, d.log, errors.Join(ctx.Err(), last))
 		case <-tick.C:

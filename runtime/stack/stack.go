@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Stack, error) {
 		err = s.openExternal(ctx)
 	}
 	if err != nil {
-		s.closeClient()
+		_ = s.closeClient() // err tells more
 		return nil, err
 	}
 	return s, nil

@@ -99,7 +99,7 @@ func (j *Judge) setHost(s *scope, p walk.Pid) {
 // add a version, which OTP 25 would not bear: it is left out.
 func (t *turn) guestDiscover(s *scope) Verdict {
 	m := t.message()
-	if t.broken != "" || !(m.Tagged(2, "discover") || m.Tagged(3, "discover")) {
+	if t.broken != "" || !m.Tagged(2, "discover") && !m.Tagged(3, "discover") {
 		return t.refuse(rulePG)
 	}
 	p, ok := m.Pid()

@@ -108,7 +108,7 @@ func (s *stage) read(f Frame) heard {
 	}
 	h := heard{op: c.Op, control: c.Tuple}
 	if payload != nil {
-		rest := []byte{}
+		var rest []byte
 		if h.message, rest, err = term.Decode(payload); err != nil || len(rest) > 0 {
 			s.t.Fatalf("payload leaves %d bytes: %v", len(rest), err)
 		}
