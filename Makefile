@@ -20,7 +20,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 PACKAGES := gcc libc6-dev libseccomp-dev git ca-certificates \
 	erlang-base erlang-dev erlang-crypto erlang-public-key erlang-ssl \
 	erlang-asn1 erlang-inets erlang-parsetools erlang-syntax-tools \
-	erlang-tools erlang-eunit elixir e2fsprogs
+	erlang-tools erlang-eunit elixir e2fsprogs xz-utils
 
 STACK := $(BIN)/containerd $(BIN)/containerd-shim-runc-v2 $(BIN)/runc
 # Sources out of Debian's archive: Hex, which mix needs, and RabbitMQ's two,
@@ -34,7 +34,10 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: packages $(BIN)/rebar3 $(BIN)/erlang-hex.tar.gz $(BUILD)/debian/hexpm $(BUILD)/debian/rabbitmq $(STACK) ## Install what is missing and build containerd, its shim and runc
+setup: packages $(BIN)/rebar3 $(BIN)/erlang-hex.tar.gz $(STACK) ## Install what is missing and build containerd, its shim and runc
+
+.PHONY: setup-test
+setup-test: setup $(BUILD)/debian/hexpm $(BUILD)/debian/rabbitmq ## The same, and fetch the sources that tests build
 
 .PHONY: packages
 packages:
@@ -112,7 +115,7 @@ demo: setup build ## Run the main job end to end on real parts, narrated
 	@go run ./examples/demo -bin $(BIN) -examples $(CURDIR)/examples
 
 .PHONY: test
-test: setup build lint-fast ## Run the whole test suite: unit, then integration (root)
+test: setup-test build lint-fast ## Run the whole test suite: unit, then integration (root)
 	go test ./...
 	go test -tags integration -count=1 -timeout 14m -p 1 ./...
 
@@ -121,11 +124,11 @@ unit: ## Run the unit tests alone
 	go test ./...
 
 .PHONY: integration
-integration: setup build ## Run the tests that need root, containerd and BEAM
+integration: setup-test build ## Run the tests that need root, containerd and BEAM
 	go test -tags integration -count=1 -timeout 14m -p 1 ./...
 
 .PHONY: bench
-bench: setup build ## Measure; prints a table and writes build/bench.json
+bench: setup-test build ## Measure; prints a table and writes build/bench.json
 	@mkdir -p $(BUILD)
 	go test -tags integration -run '^$$' -bench . -benchtime 1x -timeout 20m ./integration -args -out $(BUILD)/bench.json
 
