@@ -112,8 +112,8 @@ func (t *turn) guestSend() Verdict {
 	if !ok {
 		return t.refuse(ruleProcess)
 	}
-	if ch := t.j.workers[to]; ch != nil {
-		return t.guestBroadcast(ch, to)
+	if w := t.j.workers[to]; w != nil {
+		return t.guestToWorker(w, to)
 	}
 	if s := t.j.scopeOf(to); s != nil {
 		return t.guestGroups(s, to)

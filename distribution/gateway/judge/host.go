@@ -114,7 +114,7 @@ func (j *Judge) ofHost(p walk.Pid) bool {
 
 // hostGone forgets a process of the host that has ended.
 func (j *Judge) hostGone(p walk.Pid) {
-	if ch := j.workers[p]; ch != nil {
+	if j.workers[p] != nil {
 		j.dropWorker(p)
 	}
 	for _, s := range j.scopes {

@@ -59,9 +59,7 @@ func (t *turn) hostSync(s *scope, msg term.Tuple) string {
 	if s.host == (walk.Pid{}) {
 		t.j.setHost(s, p)
 	}
-	for w := range t.j.workers {
-		t.j.dropWorkerOf(s, w)
-	}
+	t.j.leaveScope(s)
 	kept := term.List{}
 	for _, e := range list.Elems {
 		entry, ok := e.(term.Tuple)
@@ -69,7 +67,7 @@ func (t *turn) hostSync(s *scope, msg term.Tuple) string {
 			continue
 		}
 		kept.Elems = append(kept.Elems, entry)
-		t.addWorkers(s, entry[0], entry[1])
+		t.j.addWorkers(s, entry[0], entry[1])
 	}
 	return t.rewrite(term.Tuple{term.Atom("$gen_cast"), term.Tuple{term.Atom("sync"), msg[1], kept}})
 }
@@ -78,7 +76,7 @@ func (t *turn) hostJoin(s *scope, msg term.Tuple) string {
 	if !t.named(s, msg[2]) {
 		return ruleGroup
 	}
-	t.addWorkers(s, msg[2], msg[3])
+	t.j.addWorkers(s, msg[2], msg[3])
 	return ""
 }
 
@@ -96,10 +94,7 @@ func (t *turn) hostLeave(s *scope, msg term.Tuple) string {
 	if len(kept.Elems) == 0 {
 		return ruleGroup
 	}
-	pids, _ := t.j.processes(msg[2])
-	for _, p := range pids {
-		t.j.dropWorkerOf(s, p)
-	}
+	t.j.leaveGroups(s, msg[2], kept)
 	return t.rewrite(term.Tuple{msg[0], msg[1], msg[2], kept})
 }
 
@@ -116,34 +111,4 @@ func (t *turn) rewrite(message term.Term) string {
 	}
 	t.payload = t.o.keep(b)
 	return ""
-}
-
-// addWorkers learns which processes of the host the guest may send to: workers
-// of a PubSub, or members of another group whose policy has a message.
-func (t *turn) addWorkers(s *scope, group, members term.Term) {
-	name, _ := group.(term.Atom)
-	ch := t.j.rules.channel(home{s.name, string(name)})
-	if ch == nil {
-		return
-	}
-	pids, _ := t.j.processes(members)
-	for _, p := range pids {
-		if t.j.ofHost(p) && t.j.workers[p] == nil && len(t.j.workers) < maxMembers {
-			t.j.workers[p] = ch
-			t.j.pids.pin(p, 1)
-		}
-	}
-}
-
-func (j *Judge) dropWorkerOf(s *scope, p walk.Pid) {
-	if ch := j.workers[p]; ch != nil && ch.home.scope == s.name {
-		j.dropWorker(p)
-	}
-}
-
-func (j *Judge) dropWorker(p walk.Pid) {
-	if j.workers[p] != nil {
-		delete(j.workers, p)
-		j.pids.pin(p, -1)
-	}
 }

@@ -110,7 +110,7 @@ type Judge struct {
 	refs    table[walk.Ref]
 	rights  rights
 	scopes  map[string]*scope
-	workers map[walk.Pid]*channel
+	workers map[walk.Pid]*worker
 	synced  [2]bool
 
 	heads head
@@ -126,7 +126,7 @@ func New(cfg Config, life *Lifetime) (*Judge, error) {
 	life.init()
 	j := &Judge{
 		cfg: cfg, names: walk.Names{Guest: cfg.Guest.Name, Host: cfg.Host.Name}, life: life,
-		pending: map[string]struct{}{}, seen: map[string]struct{}{}, workers: map[walk.Pid]*channel{},
+		pending: map[string]struct{}{}, seen: map[string]struct{}{}, workers: map[walk.Pid]*worker{},
 	}
 	if cfg.Guest.Name == cfg.Host.Name || cfg.Guest.Name == "" || cfg.Host.Name == "" {
 		return nil, fmt.Errorf("judge link: guest %q and host %q are not two nodes", cfg.Guest.Name, cfg.Host.Name)

@@ -24,7 +24,7 @@ func (t *turn) guestRegSend() Verdict {
 		return t.refuse(ruleLogger)
 	}
 	if ch := t.j.rules.channels[name]; ch != nil {
-		return t.guestBroadcast(ch, walk.Pid{})
+		return t.guestToChannel(ch, walk.Pid{})
 	}
 	if s := t.j.scopes[name]; s != nil {
 		return t.guestDiscover(s)

@@ -42,10 +42,8 @@ func (j *Judge) regroup() {
 		s.groups = groups
 		j.scopes[name] = s
 	}
-	for p, ch := range j.workers {
-		if now := j.rules.channel(ch.home); now != nil {
-			j.workers[p] = now
-		} else {
+	for p, w := range j.workers {
+		if w.bind(j.rules); len(w.channels) == 0 {
 			j.dropWorker(p)
 		}
 	}

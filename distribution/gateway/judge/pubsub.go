@@ -4,29 +4,47 @@ import (
 	"beamsandbox/distribution/wire/walk"
 )
 
-// guestBroadcast is {forward_to_local, Topic, Message, Dispatcher} to a PubSub
-// worker of the host (Phoenix.PubSub's pg2 adapter): it delivers Message to
-// every subscriber of Topic.
-func (t *turn) guestBroadcast(ch *channel, to walk.Pid) Verdict {
+// guestToWorker is a message to a process of the host that is in groups which
+// policy lets the guest speak to: one of them must let it through.
+func (t *turn) guestToWorker(w *worker, to walk.Pid) Verdict {
 	if t.broken != "" {
 		return t.refuse(t.broken)
 	}
-	if ch.message != nil {
-		return t.guestToMember(ch.message, to)
+	rule := ""
+	for _, ch := range w.channels {
+		broken := t.breaks(ch)
+		if broken == "" {
+			return t.pass(t.again(to), t.payload)
+		}
+		if rule == "" {
+			rule = broken
+		}
 	}
-	if rule := broadcast(t.message(), ch); rule != "" {
+	return t.refuse(rule)
+}
+
+// guestToChannel is a message to the registered name of a PubSub worker.
+func (t *turn) guestToChannel(ch *channel, to walk.Pid) Verdict {
+	if t.broken != "" {
+		return t.refuse(t.broken)
+	}
+	if rule := t.breaks(ch); rule != "" {
 		return t.refuse(rule)
 	}
 	return t.pass(t.again(to), t.payload)
 }
 
-// guestToMember is a message to a process of the host that is in a group which
-// policy lets the guest speak to.
-func (t *turn) guestToMember(a *allowed, to walk.Pid) Verdict {
-	if m := t.message(); poses(m) || !a.matches(m.B) {
-		return t.refuse(ruleMessage)
+// breaks returns the rule of a channel that the message breaks. Through a
+// PubSub it is {forward_to_local, Topic, Message, Dispatcher} (Phoenix.PubSub's
+// pg2 adapter): the worker delivers Message to every subscriber of Topic.
+func (t *turn) breaks(ch *channel) string {
+	if ch.message == nil {
+		return broadcast(t.message(), ch)
 	}
-	return t.pass(t.again(to), t.payload)
+	if m := t.message(); poses(m) || !ch.message.matches(m.B) {
+		return ruleMessage
+	}
+	return ""
 }
 
 // broadcast returns the rule that a broadcast breaks.

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -69,6 +70,10 @@ type rules struct {
 // home is where processes of the host are found that a guest may send to.
 type home struct{ scope, group string }
 
+func (h home) compare(other home) int {
+	return cmp.Or(strings.Compare(h.scope, other.scope), strings.Compare(h.group, other.group))
+}
+
 // channel is what may be sent to a group's members, nil when nothing may.
 func (r *rules) channel(h home) *channel {
 	if h.scope == pubSubScope {
@@ -80,7 +85,6 @@ func (r *rules) channel(h home) *channel {
 // channel is what may be broadcast through one PubSub, or sent to the members
 // of another group.
 type channel struct {
-	home        home     // of a PubSub: of its first worker
 	message     *allowed // of another group
 	topics      map[string]bool
 	prefixes    []string
@@ -152,13 +156,13 @@ func (r *rules) sendable(g policy.Groups) error {
 	}
 	for _, n := range g.Names {
 		h := home{g.Scope, n}
-		r.members[h] = &channel{home: h, message: &allowed{Allow: policy.Allow{Message: g.Message}, pattern: p}}
+		r.members[h] = &channel{message: &allowed{Allow: policy.Allow{Message: g.Message}, pattern: p}}
 	}
 	return nil
 }
 
 func (r *rules) pubSub(p policy.PubSub) {
-	c := &channel{home: home{pubSubScope, p.Name + ".Adapter"}, topics: map[string]bool{}, dispatchers: map[string]bool{}}
+	c := &channel{topics: map[string]bool{}, dispatchers: map[string]bool{}}
 	for _, t := range p.Topics {
 		if prefix, ok := strings.CutSuffix(t, "*"); ok {
 			c.prefixes = append(c.prefixes, prefix)
