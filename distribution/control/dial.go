@@ -55,7 +55,7 @@ func shakeHands(ctx context.Context, cfg Config, conn net.Conn) (*Node, error) {
 		return nil, err
 	}
 	if peer.Name != cfg.Peer {
-		return nil, fmt.Errorf("node %s answers at %s", peer.Name, conn.RemoteAddr())
+		return nil, fmt.Errorf("%w: %s at %s", ErrOtherNode, peer.Name, conn.RemoteAddr())
 	}
 	if !stop() {
 		return nil, fmt.Errorf("shake hands: %w: %w", ErrUnreachable, context.Cause(ctx))

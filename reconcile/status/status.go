@@ -68,6 +68,8 @@ type App struct {
 	Memory    uint64            `json:"memory_bytes,omitempty"`
 	DependsOn []string          `json:"depends_on,omitempty"`
 	Stages    []Stage           `json:"stages,omitempty"` // of the last deployment, in order
+
+	Components []Component `json:"components,omitempty"` // what it shows in dashboards
 }
 
 // Refusal is one message that the gateway refused. To and Message are the

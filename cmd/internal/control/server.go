@@ -78,6 +78,9 @@ func Handler(d Daemon, log *slog.Logger) http.Handler {
 	if d, ok := d.(Images); ok {
 		h.imageRoutes(mux, d)
 	}
+	if d, ok := d.(Doctor); ok {
+		mux.HandleFunc("GET /v1/doctor", h.doctor(d))
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Errorf("%s %s is not part of protocol %s; sandboxctl and sandboxd should be of one version", r.Method, r.URL.Path, Version))
 	})
