@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -132,6 +133,9 @@ func sources(t *testing.T, top string) map[string][]string {
 		name := d.Name()
 		if d.IsDir() && (name == "testdata" || name == "bin" || name == "build" || (strings.HasPrefix(name, ".") && name != "..")) {
 			return filepath.SkipDir
+		}
+		if _, err := os.Stat(filepath.Join(p, "go.mod")); d.IsDir() && p != top && err == nil {
+			return filepath.SkipDir // a module of its own
 		}
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"beamsandbox/distribution/term"
+	"beamsandbox/policy"
 	"beamsandbox/reconcile/app"
 )
 
@@ -237,7 +239,7 @@ func entryEnvironment(c Config, cpus int) []string {
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	for _, kv := range c.Release.Entry.Env {
 		key, _, _ := strings.Cut(kv, "=")
-		if !slices.Contains([]string{"HOME", "RELEASE_COOKIE", "ERL_ZFLAGS", "ERL_EPMD_PORT"}, key) {
+		if !slices.Contains([]string{"HOME", "RELEASE_COOKIE", "ERL_ZFLAGS", "ERL_EPMD_PORT"}, key) && !strings.HasPrefix(key, "BEAMSANDBOX_") {
 			env = append(env, kv)
 		}
 	}
@@ -246,6 +248,7 @@ func entryEnvironment(c Config, cpus int) []string {
 	distribution := distributionFlags(c)
 	if len(distribution) > 0 {
 		env = append(env, "RELEASE_NODE="+c.Node, "RELEASE_DISTRIBUTION=sname", "NODE_NAME="+c.Node)
+		env = append(env, nodeVariables(c)...)
 		if !startsEmulator(c.Release.Entry.Args) {
 			distribution = distribution[2:] // its own script names the node
 		}
@@ -253,6 +256,20 @@ func entryEnvironment(c Config, cpus int) []string {
 	flags = append(append(flags, distribution...), c.VM.ExtraArgs...)
 	env = append(env, "ERL_ZFLAGS="+strings.Join(quoteAll(flags), " "))
 	return append(env, variables(c.Env)...)
+}
+
+// nodeVariables tell a program that is no BEAM what the emulator has from its
+// flags: docs/images.md, "A guest that is no BEAM", is the contract.
+func nodeVariables(c Config) []string {
+	env := []string{
+		"BEAMSANDBOX_APP=" + string(c.Name), "BEAMSANDBOX_NODE=" + c.Node,
+		"BEAMSANDBOX_COOKIE_FILE=" + path.Join(guestHome, ".erlang.cookie"),
+		fmt.Sprintf("BEAMSANDBOX_EPMD=127.0.0.1:%d", policy.EPMDPort),
+	}
+	if c.Guest.IsValid() && c.DistPort != 0 {
+		env = append(env, "BEAMSANDBOX_LISTEN="+netip.AddrPortFrom(c.Guest, c.DistPort).String())
+	}
+	return env
 }
 
 // startsEmulator: the command is erl itself and names no node.

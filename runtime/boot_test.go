@@ -109,16 +109,18 @@ func TestCommandOfFiles(t *testing.T) {
 
 func TestEntryEnvironment(t *testing.T) {
 	c := pulse()
-	c.Release = Release{Entry: &Entry{Args: []string{"/usr/bin/erl", "-s", "x"}, Env: []string{"PATH=/opt", "HOME=/root", "RELEASE_COOKIE=c", "A=b"}, Dir: "/srv"}}
+	c.Release = Release{Entry: &Entry{Args: []string{"/usr/bin/erl", "-s", "x"}, Env: []string{"PATH=/opt", "HOME=/root", "RELEASE_COOKIE=c", "BEAMSANDBOX_NODE=other", "A=b"}, Dir: "/srv"}}
 	c.Env["PORT"] = term.Int(80)
 	c.VM.ExtraArgs = []string{"-eval", "io:put_chars(\"a b\")."}
 	env := entryEnvironment(c, 2)
-	for _, want := range []string{"PATH=/opt", "HOME=/home/app", "A=b", "PORT=80", "RELEASE_NODE=pulse@myhost"} {
+	for _, want := range []string{"PATH=/opt", "HOME=/home/app", "A=b", "PORT=80", "RELEASE_NODE=pulse@myhost",
+		"BEAMSANDBOX_APP=pulse", "BEAMSANDBOX_NODE=pulse@myhost", "BEAMSANDBOX_EPMD=127.0.0.1:4369",
+		"BEAMSANDBOX_LISTEN=10.231.0.1:9100", "BEAMSANDBOX_COOKIE_FILE=/home/app/.erlang.cookie"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%q is missing in %v", want, env)
 		}
 	}
-	if joined := strings.Join(env, "\n"); strings.Contains(joined, "COOKIE") || strings.Contains(joined, "/root") {
+	if joined := strings.Join(env, "\n"); strings.Contains(joined, "_COOKIE=") || strings.Contains(joined, "NODE=other") || strings.Contains(joined, "/root") {
 		t.Errorf("the image's own cookie or home came through: %v", env)
 	}
 	flags := env[slices.IndexFunc(env, func(kv string) bool { return strings.HasPrefix(kv, "ERL_ZFLAGS=") })]

@@ -120,7 +120,8 @@ func appendNode(dst []byte, r Registration) []byte {
 	return append(dst, r.Extra...)
 }
 
-// parseNode reads what appendNode writes and checks it.
+// parseNode reads what appendNode writes and checks it. Bytes behind it are
+// ignored as epmd does: ergo sends one.
 func parseNode(b []byte) (Registration, error) {
 	if len(b) < 10 {
 		return Registration{}, fmt.Errorf("node of %d bytes is too short", len(b))
@@ -135,8 +136,8 @@ func parseNode(b []byte) (Registration, error) {
 	if !ok {
 		return Registration{}, errors.New("node name does not fit in its message")
 	}
-	extra, rest, ok := cutText(rest)
-	if !ok || len(rest) != 0 {
+	extra, _, ok := cutText(rest)
+	if !ok {
 		return Registration{}, errors.New("extra data does not fit in its message")
 	}
 	r.Name, r.Extra = string(name), extra

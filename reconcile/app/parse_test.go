@@ -315,6 +315,7 @@ func TestVariables(t *testing.T) {
 		{"vm", `'SECRET_KEY_BASE' => <<"x">>, 'PORT' => 80, 'RATIO' => 0.5, 'MODE' => prod`, ""},
 		{"vm", `'PORT' => #{}`, "env.PORT: expected a text or a number"},
 		{"vm", `'RELEASE_COOKIE' => <<"x">>`, "a cookie of its own"},
+		{"vm", `'BEAMSANDBOX_NODE' => <<"x">>`, "who it is"},
 		{"vm", `'ERL_FLAGS' => <<"x">>`, "are the sandbox's"},
 		{"vm", `'LD_PRELOAD' => <<"/x">>`, "the sandbox's"},
 		{"vm", `'HOME' => <<"/x">>`, "the sandbox's"},

@@ -61,6 +61,7 @@ func variableRules() []variableRule {
 		{"every guest has a cookie of its own, from a file", []string{"RELEASE_COOKIE", "ERLANG_COOKIE", "COOKIE"}},
 		{"variables of the emulator are the sandbox's, use vm_config", []string{
 			"ERL_", "ROOTDIR", "BINDIR", "EMU", "PROGNAME", "RELEASE_", "REL_NAME", "REL_VSN", "ELIXIR_ERL_OPTIONS"}},
+		{"they tell a guest who it is and are the sandbox's", []string{"BEAMSANDBOX_"}},
 		{"the file system of a guest is the sandbox's", []string{"HOME", "PATH", "LD_"}},
 	}
 }
