@@ -17,7 +17,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 # What building, testing and guests need from Debian. Erlang comes without
 # its graphical parts; rebar3's own package depends on them, so only its one
 # file is taken from it.
-PACKAGES := gcc libc6-dev libseccomp-dev git ca-certificates \
+PACKAGES := gcc libc6-dev libseccomp-dev pkg-config git ca-certificates \
 	erlang-base erlang-dev erlang-crypto erlang-public-key erlang-ssl \
 	erlang-asn1 erlang-inets erlang-parsetools erlang-syntax-tools \
 	erlang-tools erlang-eunit elixir e2fsprogs xz-utils
