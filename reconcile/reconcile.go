@@ -37,6 +37,7 @@ type Reconciler struct {
 	tasks   sync.WaitGroup // goroutines that Run waits for
 	builds  chan struct{}
 	starts  chan struct{}
+	boards  chan board // the newest wish for the host VM's components
 
 	snapshot   atomic.Pointer[status.Host]
 	have       atomic.Pointer[map[app.Name]Have] // nil until it is known
@@ -54,6 +55,7 @@ func New(cfg Config, rooms Rooms, host HostVM, repo Repo, cookies Cookies, rules
 		stopped: make(chan struct{}),
 		builds:  make(chan struct{}, cfg.Builds),
 		starts:  make(chan struct{}, cfg.Starts),
+		boards:  make(chan board, 1),
 	}
 	r.snapshot.Store(&status.Host{HostNode: cfg.HostNode, Repo: cfg.RepoURL, Branch: cfg.Branch, Containerd: cfg.Containerd, At: time.Now()})
 	return r
@@ -71,6 +73,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	r.watchTasks(ctx)
 	r.adopt(ctx)
 	r.sample(ctx)
+	r.publishComponents(ctx)
 	tick := time.NewTicker(r.cfg.Interval)
 	defer tick.Stop()
 	for {

@@ -16,6 +16,7 @@ import (
 // snapshot to whoever asks, the history to the next start.
 func (s *state) publish() {
 	s.relate()
+	s.announce()
 	if s.adopted {
 		have := s.held()
 		s.have.Store(&have)
@@ -55,6 +56,7 @@ func (s *state) whole() *status.Host {
 	}
 	for _, n := range slices.Sorted(maps.Keys(s.entries)) {
 		a := s.entries[n].shown(s.set)
+		a.Components = s.components(s.entries[n])
 		h.Settled = h.Settled && settled(a.Phase) && s.entries[n].next == nil
 		h.Apps = append(h.Apps, a)
 	}

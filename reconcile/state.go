@@ -9,6 +9,7 @@ import (
 	"beamsandbox/distribution"
 	"beamsandbox/policy"
 	"beamsandbox/reconcile/app"
+	"beamsandbox/reconcile/components"
 	"beamsandbox/reconcile/git"
 	"beamsandbox/reconcile/status"
 )
@@ -31,8 +32,11 @@ type state struct {
 
 	hostUp     bool
 	hostOTP    string
-	gateway    int   // counts its restarts
-	gatewayErr error // why it does not answer
+	hostListed int                                // counts how often the host VM was asked what it runs
+	board      board                              // what the publisher of components was told
+	published  map[components.ID]components.State // what it said
+	gateway    int                                // counts its restarts
+	gatewayErr error                              // why it does not answer
 	history    map[app.Name]record
 	unsaved    bool
 }

@@ -56,7 +56,7 @@ func (s *state) learnHost() {
 			s.log.Warn("list the apps in the host VM", "err", err)
 		}
 		s.post(func(s *state) {
-			s.hostOTP = otp
+			s.hostOTP, s.hostListed = otp, s.hostListed+1
 			if err == nil {
 				s.foundEmbedded(apps)
 			}

@@ -136,12 +136,33 @@ func writeApp(w io.Writer, a status.App, now time.Time) {
 	for _, s := range a.Stages {
 		row("stage "+s.Name, fmt.Sprintf("%s %s", s.Took.Round(time.Millisecond), s.Detail))
 	}
+	for _, c := range a.Components {
+		row("component", componentText(c))
+	}
 	counters(row, "dropped", a.Drops)
 	counters(row, "refused", a.Refused)
 	for _, r := range a.Refusals {
 		row("refusal", refusalText(r))
 	}
 	t.Flush()
+}
+
+// componentText is one LiveComponent on one line.
+func componentText(c status.Component) string {
+	text := c.ID + " " + c.Module
+	if c.Title != "" {
+		text += fmt.Sprintf(" %q", c.Title)
+	}
+	if c.PubSub != "" {
+		text += fmt.Sprintf(", %s of %s", c.Topic, c.PubSub)
+		if c.UpdateAssign != "" {
+			text += " as " + c.UpdateAssign
+		}
+	}
+	if c.Problem != "" {
+		return text + ": " + c.Problem
+	}
+	return text + ": published, the host VM has its module"
 }
 
 // refusalText is one refused message on one line.

@@ -33,30 +33,10 @@ func (d *document) envValue(e entry, s section) {
 	case "http_port":
 		s.port("http_port")
 		d.places["env.http_port"] = e.value
-	case "liveview_components":
+	case ComponentsKey:
 		d.components(s)
 	}
 	if IsVariable(e.key) {
 		d.variable(e, s)
-	}
-}
-
-// components checks what a dashboard needs to show the app's LiveComponents.
-func (d *document) components(env section) {
-	for i, n := range env.list("liveview_components", "a list of maps with id and module") {
-		s := section{r: &d.reader, at: n, path: env.field("liveview_components") + indexed(i), values: map[string]*term.Node{}}
-		entries, ok := d.entries(n)
-		if !ok {
-			d.fail(n, s.path, "a map with id and module", "")
-			continue
-		}
-		for _, e := range entries {
-			s.values[e.key] = e.value
-		}
-		for _, key := range []string{"id", "module"} {
-			if s.required(key, "an atom") {
-				s.text(key, "an atom", printable)
-			}
-		}
 	}
 }
