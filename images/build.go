@@ -24,6 +24,7 @@ type build struct {
 	revision string
 	digest   string // of everything the build reads
 	reused   bool   // nothing was fetched or built
+	log      *buildLog
 }
 
 // buildFormat changes when the same inputs give another image than before.
@@ -77,19 +78,44 @@ func (s *Store) releaseDir(b build) string {
 	return s.path("releases", string(b.recipe.Name), b.digest[:16])
 }
 
-// release leaves the build's release in its folder, built if need be.
-func (s *Store) release(ctx context.Context, f fetch, b *build) error {
-	dir := s.releaseDir(*b)
-	if r, err := readRecord(dir); err == nil && r.Build == b.digest {
+// make builds the release, unless it is there, and what the recipe asks for of
+// it. Seen is called with the log of a build as it begins; nil: nobody watches.
+func (s *Store) make(ctx context.Context, f fetch, b build, seen func(*buildLog)) (i Image, err error) {
+	if r, err := readRecord(s.releaseDir(b)); err == nil && r.Build == b.digest {
 		b.reused = true
-		return r.write()
+		if err := r.write(); err != nil {
+			return Image{}, err
+		}
+		return s.finish(ctx, b)
 	}
+	name := b.recipe.Name
+	if b.log, err = openLog(s.path("logs", string(name), "build.log")); err != nil {
+		return Image{}, err
+	}
+	s.live.begin(name, b.log)
+	defer func() {
+		s.live.end(name)
+		b.log.end(err) //nolint:errcheck // a log cut short fails no build
+	}()
+	if seen != nil {
+		seen(b.log)
+	}
+	if err := s.release(ctx, f, b); err != nil {
+		return Image{}, err
+	}
+	b.log.enter(stepPack)
+	return s.finish(ctx, b)
+}
+
+// release builds the release and leaves it in its folder.
+func (s *Store) release(ctx context.Context, f fetch, b build) error {
+	dir := s.releaseDir(b)
 	work, err := s.workDir(string(b.recipe.Name))
 	if err != nil {
 		return err
 	}
 	defer work.remove() //nolint:errcheck // New clears what is left
-	rel, resolved, err := s.compile(ctx, f, *b, work)
+	rel, resolved, err := s.compile(ctx, f, b, work)
 	if err != nil {
 		return err
 	}

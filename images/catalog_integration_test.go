@@ -55,9 +55,15 @@ func TestCatalog(t *testing.T) {
 	if err != nil || imported.Digest != built.Digest {
 		t.Errorf("import: %+v, %v", imported, err)
 	}
-	byHand, err := s.BuildArchive(t.Context(), "counter", "0.1.0", bytes.NewReader(packed(t, "../examples/apps/counter", "")))
+	var log bytes.Buffer
+	byHand, err := s.BuildArchive(t.Context(), "counter", "0.1.0", bytes.NewReader(packed(t, "../examples/apps/counter", "")), &log)
 	if err != nil || byHand.App != "counter" || !strings.HasPrefix(byHand.Source, "path ") {
 		t.Errorf("build of an archive: %+v, %v", byHand, err)
+	}
+	for _, step := range []string{"fetch   | ", "resolve | ", "compile | ", "release | ", "pack    | beamsandbox: built: fetch "} {
+		if !strings.Contains(log.String(), "\n"+step) && !strings.HasPrefix(log.String(), step) {
+			t.Errorf("the log of the build has no line of step %s:\n%s", step, log.String())
+		}
 	}
 	if _, err := s.Import(t.Context(), strings.NewReader("no archive")); err == nil || strings.Contains(err.Error(), "\n") {
 		t.Errorf("import of text: %v", err)

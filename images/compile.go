@@ -17,16 +17,13 @@ const builderPids = 1024
 // compile fetches the source into the work folder, builds it in a builder
 // guest and collects the release. It returns what the build took from outside.
 func (s *Store) compile(ctx context.Context, f fetch, b build, w work) (Release, []Dependency, error) {
-	log, err := openLog(s.path("logs", w.name, "build.log"))
-	if err != nil {
-		return Release{}, nil, err
-	}
-	defer log.Close() //nolint:errcheck // a log cut short fails no build
+	log := b.log
+	log.enter(stepFetch)
 	if b.recipe.prebuilt() {
 		rel, err := s.unpackRelease(ctx, f, b, w.dir, log)
 		return rel, nil, err
 	}
-	note(log, "step 1 of 3: fetch %s", address(b.recipe))
+	note(log, "fetch %s", address(b.recipe))
 	if err := f.extract(ctx, b.recipe, b.revision, w.src()); err != nil {
 		return Release{}, nil, fmt.Errorf("fetch %s: %w", w.name, err)
 	}
@@ -34,12 +31,13 @@ func (s *Store) compile(ctx context.Context, f fetch, b build, w work) (Release,
 	if err != nil {
 		return Release{}, nil, fmt.Errorf("prepare %s: %w", w.name, err)
 	}
-	note(log, "step 2 of 3: build %s with %s", b.revision, project.tool.name)
+	log.enter(stepResolve)
+	note(log, "build %s with %s", b.revision, project.tool.name)
 	px := s.proxy(b, log)
 	if err := s.run(ctx, w, project, px, log); err != nil {
 		return Release{}, nil, fmt.Errorf("build %s: %w; the build log is %s", w.name, err, log.path)
 	}
-	note(log, "step 3 of 3: take over the release")
+	log.enter(stepCheck)
 	rel, err := s.collect(w, b.recipe, log)
 	if err != nil {
 		return Release{}, nil, fmt.Errorf("take over the release of %s: %w; the build log is %s", w.name, err, log.path)

@@ -67,6 +67,7 @@ type Store struct {
 	hexLock     sync.Mutex // of the folder with Hex for mix
 	planLock    sync.Mutex
 	plans       map[string]builder // by kind, see planBuilder
+	live        *live
 	mu          sync.Mutex
 	apps        map[app.Name]*sync.Mutex
 }
@@ -103,7 +104,7 @@ func New(c Config) (*Store, error) {
 	s := &Store{
 		depot: depot{c.Client}, root: c.Root, otp: o, rebar3: c.Rebar3, sandbox: c.Sandbox, gits: gits{c.GitAuth}, oci: ociHosts{c.RegistryAuth}, mesh: c.Mesh, cache: c.Cache,
 		memory: c.Memory, disk: c.Disk, timeout: c.Timeout, log: c.Log, apps: map[app.Name]*sync.Mutex{},
-		elixir: findElixir(elixir{root: c.Elixir, hex: c.HexSource}), plans: map[string]builder{},
+		elixir: findElixir(elixir{root: c.Elixir, hex: c.HexSource}), plans: map[string]builder{}, live: newLive(),
 	}
 	if s.hexes, err = openHexes(c.Hex, s.path("hex")); err != nil {
 		return nil, err
@@ -150,7 +151,12 @@ func (s *Store) OTP() string { return s.otp.release }
 // holds right now. It fetches and builds at most once for each state of the
 // source: a branch costs one question to its remote, a commit none.
 func (s *Store) Ensure(ctx context.Context, r Recipe) (Image, error) {
-	i, err := s.ensure(ctx, r)
+	return s.ensureSeen(ctx, r, nil)
+}
+
+// ensureSeen is Ensure with somebody who watches the build, if there is one.
+func (s *Store) ensureSeen(ctx context.Context, r Recipe, seen func(*buildLog)) (Image, error) {
+	i, err := s.ensure(ctx, r, seen)
 	if err != nil || i.Cached {
 		return i, err
 	}
@@ -160,7 +166,7 @@ func (s *Store) Ensure(ctx context.Context, r Recipe) (Image, error) {
 	return i, nil
 }
 
-func (s *Store) ensure(ctx context.Context, r Recipe) (Image, error) {
+func (s *Store) ensure(ctx context.Context, r Recipe, seen func(*buildLog)) (Image, error) {
 	if r.Code && r.OTP != "" && r.OTP != s.otp.release {
 		return Image{}, fmt.Errorf("build %s for the host VM: %w: the host VM runs OTP %s, %s holds OTP %s; set erlang to the host VM's", r.Name, ErrOTP, r.OTP, s.otp.root, s.otp.release)
 	}
@@ -183,10 +189,7 @@ func (s *Store) ensure(ctx context.Context, r Recipe) (Image, error) {
 	if i, ok, err := s.cached(ctx, b); ok || err != nil {
 		return i, err
 	}
-	if err := s.release(ctx, f, &b); err != nil {
-		return Image{}, err
-	}
-	i, err := s.finish(ctx, b)
+	i, err := s.make(ctx, f, b, seen)
 	if err != nil {
 		return Image{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 
 	core "github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/images/archive"
@@ -115,8 +116,10 @@ func (s *Store) Export(ctx context.Context, name string, w io.Writer) error {
 }
 
 // BuildArchive builds the source in a tar archive, gzipped or plain, as the
-// image of app name, beside what the app's own source gives.
-func (s *Store) BuildArchive(ctx context.Context, name app.Name, version string, source io.Reader) (Listed, error) {
+// image of app name, beside what the app's own source gives. The log of the
+// build goes to log while it is written, as BuildLog has it; nothing when
+// nothing is built.
+func (s *Store) BuildArchive(ctx context.Context, name app.Name, version string, source io.Reader, log io.Writer) (Listed, error) {
 	if !plain.MatchString(string(name)) {
 		return Listed{}, fmt.Errorf("build an image: %.80q is not the name of an app", name)
 	}
@@ -132,7 +135,11 @@ func (s *Store) BuildArchive(ctx context.Context, name app.Name, version string,
 	if err := untar(source, dir); err != nil {
 		return Listed{}, fmt.Errorf("unpack the source of %s: %w", name, err)
 	}
-	i, err := s.Ensure(ctx, Recipe{Name: name, Version: version, Source: app.Source{Type: app.SourcePath, URL: dir}})
+	var copied sync.WaitGroup
+	i, err := s.ensureSeen(ctx, Recipe{Name: name, Version: version, Source: app.Source{Type: app.SourcePath, URL: dir}}, func(l *buildLog) {
+		copied.Go(func() { l.copyTo(ctx, log) }) //nolint:errcheck // who watches does not decide over the build
+	})
+	copied.Wait()
 	if err != nil {
 		return Listed{}, err
 	}

@@ -75,7 +75,7 @@ func (d *fakeDaemon) Logs(_ context.Context, app string, follow bool, w io.Write
 func (d *fakeDaemon) Drain(context.Context) error { return errors.New("not asked for here") }
 
 // serveFake serves d and returns its socket.
-func serveFake(t *testing.T, d *fakeDaemon) string {
+func serveFake(t *testing.T, d control.Daemon) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "c.sock")
 	l, err := control.Listen(path, -1)

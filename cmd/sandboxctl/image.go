@@ -109,6 +109,7 @@ func writeImage(w io.Writer, d status.ImageDetail) error {
 
 func imageBuild(client func() *control.Client) *cobra.Command {
 	var name, version string
+	var quiet bool
 	c := imageCommandOf("build DIR", "Build a folder in the daemon's builder, as an app's image", cobra.ExactArgs(1),
 		func(c *cobra.Command, args []string, o outputFlag) error {
 			dir, err := filepath.Abs(args[0])
@@ -121,10 +122,16 @@ func imageBuild(client func() *control.Client) *cobra.Command {
 			r, w := io.Pipe()
 			go func() { w.CloseWithError(packSource(w, dir)) }()
 			defer r.Close()
-			i, err := client().BuildImage(c.Context(), name, version, r)
+			log := &escaper{w: c.ErrOrStderr()}
+			if quiet {
+				log.w = io.Discard
+			}
+			i, err := client().BuildImage(c.Context(), name, version, r, log)
+			log.flush()
 			return showImage(c.OutOrStdout(), i, err, o)
 		})
 	c.Flags().StringVar(&name, "name", "", "name of the application (default: the folder's)")
+	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "do not print the log of the build")
 	c.Flags().StringVar(&version, "version", "0.1.0", "version, for a source that names no release of its own")
 	return c
 }

@@ -10,10 +10,10 @@ import (
 )
 
 func logsCommand(client func() *control.Client) *cobra.Command {
-	var follow, raw bool
+	var follow, raw, build bool
 	c := &cobra.Command{
 		Use:   "logs APP",
-		Short: "Print what a guest wrote to its standard output and error",
+		Short: "Print what a guest, or the build of an app, wrote to its standard output and error",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			out := c.OutOrStdout()
@@ -22,10 +22,14 @@ func logsCommand(client func() *control.Client) *cobra.Command {
 				defer e.flush()
 				out = e
 			}
+			if build {
+				return client().BuildLog(c.Context(), args[0], follow, out)
+			}
 			return client().Logs(c.Context(), args[0], follow, out)
 		},
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on printing what is added")
+	c.Flags().BoolVar(&build, "build", false, "print the log of the app's last build, failed or not; with -f until the build ends")
 	c.Flags().BoolVar(&raw, "raw", false, "print control characters as they are")
 	return c
 }

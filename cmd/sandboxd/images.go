@@ -57,13 +57,31 @@ func (d *daemon) InspectImage(ctx context.Context, name string) (status.ImageDet
 }
 
 // BuildImage implements control.Images.
-func (d *daemon) BuildImage(ctx context.Context, name, version string, source io.Reader) (status.Image, error) {
+func (d *daemon) BuildImage(ctx context.Context, name, version string, source io.Reader, log io.Writer) (status.Image, error) {
 	s, err := d.store()
 	if err != nil {
 		return status.Image{}, err
 	}
-	l, err := s.BuildArchive(ctx, app.Name(name), version, source)
+	l, err := s.BuildArchive(ctx, app.Name(name), version, source, log)
 	return imageStatus(l), err
+}
+
+// BuildLog implements control.Builds.
+func (d *daemon) BuildLog(ctx context.Context, name string, follow bool, w io.Writer) error {
+	s, err := d.store()
+	if err != nil {
+		return err
+	}
+	return s.BuildLog(ctx, app.Name(name), follow, w)
+}
+
+// BuildLogs implements control.Builds.
+func (d *daemon) BuildLogs(ctx context.Context, w io.Writer) error {
+	s, err := d.store()
+	if err != nil {
+		return err
+	}
+	return s.BuildLogs(ctx, w)
 }
 
 // PullImage implements control.Images.

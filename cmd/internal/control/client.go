@@ -61,15 +61,7 @@ func (c *Client) Logs(ctx context.Context, app string, follow bool, w io.Writer)
 	if follow {
 		path += "?follow=1"
 	}
-	body, err := c.do(ctx, http.MethodGet, path)
-	if err == nil {
-		defer body.Close()
-		_, err = io.Copy(w, body)
-	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return c.stream(ctx, path, nil, w)
 }
 
 // Events calls fn for each event until fn returns false or ctx ends. Ready is

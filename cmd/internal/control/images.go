@@ -16,8 +16,9 @@ import (
 type Images interface {
 	Images(ctx context.Context) ([]status.Image, error)
 	InspectImage(ctx context.Context, name string) (status.ImageDetail, error)
-	// BuildImage builds the source in a tar archive as app's image.
-	BuildImage(ctx context.Context, app, version string, source io.Reader) (status.Image, error)
+	// BuildImage builds the source in a tar archive as app's image; the build's
+	// log goes to log as it is written.
+	BuildImage(ctx context.Context, app, version string, source io.Reader, log io.Writer) (status.Image, error)
 	PullImage(ctx context.Context, from string) (status.Image, error)
 	PushImage(ctx context.Context, name, to string) error
 	ImportImage(ctx context.Context, archive io.Reader) (status.Image, error)
@@ -43,15 +44,13 @@ func (h handler) imageRoutes(mux *http.ServeMux, d Images) {
 	get := func(r *http.Request, key string) string { return r.URL.Query().Get(key) }
 	answer("GET /v1/images", func(r *http.Request) (any, error) { return d.Images(r.Context()) })
 	answer("GET /v1/images/inspect", func(r *http.Request) (any, error) { return d.InspectImage(r.Context(), get(r, "name")) })
-	answer("POST /v1/images/build", func(r *http.Request) (any, error) {
-		return d.BuildImage(r.Context(), get(r, "app"), get(r, "version"), r.Body)
-	})
 	answer("POST /v1/images/pull", func(r *http.Request) (any, error) { return d.PullImage(r.Context(), get(r, "from")) })
 	answer("POST /v1/images/push", func(r *http.Request) (any, error) {
 		return struct{}{}, d.PushImage(r.Context(), get(r, "name"), get(r, "to"))
 	})
 	answer("POST /v1/images/import", func(r *http.Request) (any, error) { return d.ImportImage(r.Context(), r.Body) })
 	answer("POST /v1/images/prune", func(r *http.Request) (any, error) { return d.PruneImages(r.Context()) })
+	mux.HandleFunc("POST /v1/images/build", func(w http.ResponseWriter, r *http.Request) { h.build(w, r, d) })
 	mux.HandleFunc("GET /v1/images/export", func(w http.ResponseWriter, r *http.Request) { h.export(w, r, d) })
 }
 
@@ -81,11 +80,6 @@ func (c *Client) Images(ctx context.Context) (out []status.Image, err error) {
 // InspectImage describes one image in full.
 func (c *Client) InspectImage(ctx context.Context, name string) (out status.ImageDetail, err error) {
 	return out, c.json(ctx, http.MethodGet, query("images/inspect", "name", name), &out)
-}
-
-// BuildImage sends a source as a tar archive and has it built.
-func (c *Client) BuildImage(ctx context.Context, app, version string, source io.Reader) (out status.Image, err error) {
-	return out, c.send(ctx, query("images/build", "app", app, "version", version), source, &out)
 }
 
 // PullImage has the daemon pull from a registry.

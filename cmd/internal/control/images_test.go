@@ -17,6 +17,7 @@ import (
 type keeper struct {
 	daemon
 	pushed []string
+	heard  chan struct{}
 }
 
 var pulse = status.Image{App: "pulse", Ref: "r", Digest: "sha256:1", Bytes: 7}
@@ -30,7 +31,19 @@ func (k *keeper) InspectImage(_ context.Context, name string) (status.ImageDetai
 	return status.ImageDetail{Image: pulse, Release: "pulse 1"}, nil
 }
 
-func (k *keeper) BuildImage(_ context.Context, app, version string, source io.Reader) (status.Image, error) {
+func (k *keeper) BuildImage(_ context.Context, app, version string, source io.Reader, log io.Writer) (status.Image, error) {
+	if app == "early" {
+		return status.Image{}, errors.New("not the name of an app")
+	}
+	if _, err := io.WriteString(log, "fetch | \x1b[2Jone\n"); err != nil {
+		return status.Image{}, err
+	}
+	if k.heard != nil {
+		<-k.heard // the client has read what the build wrote before it ended
+	}
+	if app == "broken" {
+		return status.Image{}, errors.New("it does not compile")
+	}
 	text, err := io.ReadAll(source)
 	return status.Image{App: app, Ref: version, Source: string(text)}, err
 }
@@ -76,7 +89,7 @@ func TestImages(t *testing.T) {
 	if _, err := c.InspectImage(ctx, "a&b=c"); err == nil || err.Error() != "no such image: a&b=c" {
 		t.Errorf("InspectImage of none: %v, want the daemon's own words", err)
 	}
-	if i, err := c.BuildImage(ctx, "a", "1", strings.NewReader("tar")); err != nil || i.App != "a" || i.Ref != "1" || i.Source != "tar" {
+	if i, err := c.BuildImage(ctx, "a", "1", strings.NewReader("tar"), io.Discard); err != nil || i.App != "a" || i.Ref != "1" || i.Source != "tar" {
 		t.Errorf("BuildImage = %v, %v", i, err)
 	}
 	if i, err := c.PullImage(ctx, "h/x@sha256:1"); err != nil || i.Source != "h/x@sha256:1" {

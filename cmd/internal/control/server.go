@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -81,6 +82,9 @@ func Handler(d Daemon, log *slog.Logger) http.Handler {
 	if d, ok := d.(Doctor); ok {
 		mux.HandleFunc("GET /v1/doctor", h.doctor(d))
 	}
+	if d, ok := d.(Builds); ok {
+		h.buildRoutes(mux, d)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Errorf("%s %s is not part of protocol %s; sandboxctl and sandboxd should be of one version", r.Method, r.URL.Path, Version))
 	})
@@ -121,13 +125,9 @@ func (h handler) drain(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h handler) logs(w http.ResponseWriter, r *http.Request) {
-	out := &flusher{w: w}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	follow := r.URL.Query().Get("follow") == "1"
-	err := h.daemon.Logs(r.Context(), r.PathValue("app"), follow, out)
-	if err != nil && !out.wrote && r.Context().Err() == nil {
-		fail(w, http.StatusNotFound, err)
-	}
+	h.text(w, r, func(out io.Writer) error {
+		return h.daemon.Logs(r.Context(), r.PathValue("app"), r.URL.Query().Get("follow") == "1", out)
+	})
 }
 
 func (h handler) events(w http.ResponseWriter, r *http.Request) {
