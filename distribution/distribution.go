@@ -24,8 +24,12 @@ type Member struct {
 	EPMD, Host netip.AddrPort
 	Cookie     app.Secret // the guest's own
 	HostCookie app.Secret // the cluster's
-	Messages   policy.Messages
-	Forward    []uint16 // ports on the host's loopback carried to the guest
+	// The cookies that are about to replace these two, while a node may know
+	// one or the other; empty at other times.
+	NextCookie, NextHostCookie app.Secret
+
+	Messages policy.Messages
+	Forward  []uint16 // ports on the host's loopback carried to the guest
 	// Listen opens a listening socket inside the guest's namespace. It is
 	// called only for sockets that the gateway does not hold yet.
 	Listen func(ctx context.Context, addr netip.AddrPort) (*os.File, error)

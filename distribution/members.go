@@ -200,6 +200,7 @@ func travel(m Member) *protocol.Member {
 		Name: string(m.Name), Node: m.Node, HostNode: m.HostNode,
 		Guest: m.Guest, EPMD: m.EPMD, Host: m.Host,
 		Cookie: m.Cookie.Reveal(), HostCookie: m.HostCookie.Reveal(),
+		NextCookie: m.NextCookie.Reveal(), NextHostCookie: m.NextHostCookie.Reveal(),
 		Forward: m.Forward, Messages: m.Messages,
 	}
 }

@@ -23,8 +23,28 @@ type CookieFiles struct {
 
 // Cluster returns the host VM's cookie: the configured one, else that of
 // RELEASE_COOKIE, ERLANG_COOKIE or BC_GITOPS_COOKIE, else ~/.erlang.cookie,
-// else one that is made once and kept.
+// else one that is made once and kept. A cookie that was replaced by a
+// rotation counts as the one that replaced it.
 func (c CookieFiles) Cluster() (app.Secret, error) {
+	found, err := c.resolve()
+	if err != nil {
+		return app.Secret{}, err
+	}
+	kept, replaces, err := readKept(c.path(clusterCookie))
+	switch {
+	case err == nil && (found.Empty() || replaces == fingerprint(found)):
+		return kept, nil
+	case found.Empty() && errors.Is(err, os.ErrNotExist):
+		return makeCookie(c.path(clusterCookie))
+	case found.Empty():
+		return app.Secret{}, err
+	}
+	return found, nil
+}
+
+// resolve looks where an Erlang operator puts the cluster's cookie; it is
+// empty when it is nowhere.
+func (c CookieFiles) resolve() (app.Secret, error) {
 	if !c.Configured.Empty() {
 		return c.Configured, nil
 	}
@@ -39,48 +59,66 @@ func (c CookieFiles) Cluster() (app.Secret, error) {
 			return s, err
 		}
 	}
-	return keepCookie(filepath.Join(c.Root, "cookie"))
+	return app.Secret{}, nil
 }
 
 // Guest returns the cookie of one guest, making it when it is missing.
 func (c CookieFiles) Guest(name app.Name) (app.Secret, error) {
-	return keepCookie(c.guest(name))
+	s, err := readCookie(c.path(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return makeCookie(c.path(name))
+	}
+	return s, err
 }
 
-// Forget removes the cookie of one guest; there may be none.
+// Forget removes the cookie of one guest, and the one that was to replace it;
+// there may be none.
 func (c CookieFiles) Forget(name app.Name) error {
-	if err := os.Remove(c.guest(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("forget cookie of %s: %w", name, err)
+	for _, path := range []string{c.path(name), c.next(name)} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("forget cookie of %s: %w", name, err)
+		}
 	}
 	return nil
 }
 
-func (c CookieFiles) guest(name app.Name) string {
+// clusterCookie is the name of the cluster's cookie beside those of apps.
+const clusterCookie app.Name = ""
+
+func (c CookieFiles) path(name app.Name) string {
+	if name == clusterCookie {
+		return filepath.Join(c.Root, "cookie")
+	}
 	return filepath.Join(c.Root, "cookies", string(name))
 }
 
+// readCookie reads a file that holds a cookie, as auth(3) does.
 func readCookie(path string) (app.Secret, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return app.Secret{}, fmt.Errorf("read cookie: %w", err)
-	}
-	text := strings.TrimSpace(string(data))
-	if text == "" || len(text) > 255 { // a cookie is an atom
-		return app.Secret{}, fmt.Errorf("read cookie: %s holds %d characters, a cookie has 1 to 255: write one or remove the file", path, len(text))
-	}
-	return app.NewSecret(text), nil
+	s, _, err := readKept(path)
+	return s, err
 }
 
-// keepCookie reads the cookie at path or makes one of 52 letters and digits
-// (256 random bits).
-func keepCookie(path string) (app.Secret, error) {
-	s, err := readCookie(path)
-	if !errors.Is(err, os.ErrNotExist) {
-		return s, err
+// readKept reads a cookie and, from the line after it, the fingerprint of the
+// cookie that it replaces, "" when it replaces none.
+func readKept(path string) (cookie app.Secret, replaces string, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return app.Secret{}, "", fmt.Errorf("read cookie: %w", err)
 	}
-	fresh := rand.Text() + rand.Text()
-	if err := replaceFile(path, []byte(fresh+"\n")); err != nil {
-		return app.Secret{}, err
+	text, more, _ := strings.Cut(strings.TrimSpace(string(data)), "\n")
+	text = strings.TrimSpace(text)
+	if text == "" || len(text) > 255 { // a cookie is an atom
+		return app.Secret{}, "", fmt.Errorf("read cookie: %s holds %d characters, a cookie has 1 to 255: write one or remove the file", path, len(text))
 	}
-	return app.NewSecret(fresh), nil
+	replaces, _ = strings.CutPrefix(more, replacesMark)
+	return app.NewSecret(text), replaces, nil
 }
+
+// makeCookie makes a cookie and keeps it at path.
+func makeCookie(path string) (app.Secret, error) {
+	fresh := freshCookie()
+	return fresh, replaceFile(path, []byte(fresh.Reveal()+"\n"))
+}
+
+// freshCookie is 52 letters and digits, 256 random bits.
+func freshCookie() app.Secret { return app.NewSecret(rand.Text() + rand.Text()) }

@@ -109,11 +109,12 @@ func (w *worker) start(ctx context.Context) (task runtime.Task, err error) {
 
 // member makes the gateway know the guest before its BEAM looks for it.
 func (w *worker) member(ctx context.Context, net netns.Network) error {
-	own, err := w.cookies.Guest(w.name)
+	defer w.keys.still()()
+	own, err := w.guestKeys(w.name)
 	if err != nil {
 		return err
 	}
-	cluster, err := w.cookies.Cluster()
+	cluster, err := w.clusterKeys()
 	if err != nil {
 		return err
 	}
@@ -127,10 +128,11 @@ func (w *worker) member(ctx context.Context, net netns.Network) error {
 		Guest:      netip.AddrPortFrom(net.Guest, policy.DistributionPort),
 		EPMD:       netip.AddrPortFrom(loopback, policy.EPMDPort),
 		Host:       netip.AddrPortFrom(loopback, policy.DistributionPort),
-		Cookie:     own,
-		HostCookie: cluster,
-		Messages:   w.grant.Messages,
-		Forward:    published(w.grant.Flows),
+		Cookie:     own.Now,
+		HostCookie: cluster.Now,
+		NextCookie: own.Next, NextHostCookie: cluster.Next,
+		Messages: w.grant.Messages,
+		Forward:  published(w.grant.Flows),
 		Listen: func(ctx context.Context, addr netip.AddrPort) (*os.File, error) {
 			return w.rooms.Networks.Listen(ctx, w.name, addr)
 		},
@@ -160,6 +162,7 @@ func published(flows []policy.Flow) []uint16 {
 
 // task starts the BEAM, or finds it running.
 func (w *worker) task(ctx context.Context, net netns.Network) (runtime.Task, error) {
+	defer w.keys.still()()
 	own, err := w.cookies.Guest(w.name)
 	if err != nil {
 		return runtime.Task{}, err

@@ -22,6 +22,7 @@ type bench struct {
 	world *reconciletest.World
 	r     *reconcile.Reconciler
 	root  string
+	files reconcile.Cookies // nil: those of the world
 	stop  context.CancelFunc
 	done  chan struct{}
 }
@@ -44,7 +45,11 @@ func (b *bench) start() {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(b.Output(), nil))
 	}
-	b.r = reconcile.New(cfg, b.world.Rooms(), b.world.Host, b.world.Repo, b.world.Cookies, policy.Rules{}, log)
+	cookies := b.files
+	if cookies == nil {
+		cookies = b.world.Cookies
+	}
+	b.r = reconcile.New(cfg, b.world.Rooms(), b.world.Host, b.world.Repo, cookies, policy.Rules{}, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop, b.done = cancel, make(chan struct{})
 	go func(r *reconcile.Reconciler, done chan struct{}) {

@@ -91,8 +91,14 @@ func (r *Reconciler) secretFree(c git.Commit) error {
 	if err != nil {
 		return err
 	}
-	if file, found := app.ContainsSecret(c.Tree, cookie); found {
-		return fmt.Errorf("read commit %s: %s holds the cluster's cookie: change the cookie and take it out of the repository", short(c.Hash), file)
+	next, err := r.cookies.Next(clusterCookie)
+	if err != nil {
+		return err
+	}
+	for _, secret := range []app.Secret{cookie, next} {
+		if file, found := app.ContainsSecret(c.Tree, secret); found {
+			return fmt.Errorf("read commit %s: %s holds the cluster's cookie: change the cookie (sandboxctl cookie rotate --cluster) and take it out of the repository", short(c.Hash), file)
+		}
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ type Reconciler struct {
 	have       atomic.Pointer[map[app.Name]Have] // nil until it is known
 	linkEvents atomic.Int64                      // counts what the gateway told
 	followers  followers
+	keys       keys
 }
 
 // New returns a Reconciler that does nothing until Run.
@@ -56,6 +57,7 @@ func New(cfg Config, rooms Rooms, host HostVM, repo Repo, cookies Cookies, rules
 		builds:  make(chan struct{}, cfg.Builds),
 		starts:  make(chan struct{}, cfg.Starts),
 		boards:  make(chan board, 1),
+		keys:    keys{unfinished: make(chan struct{}, 1)},
 	}
 	r.snapshot.Store(&status.Host{HostNode: cfg.HostNode, Repo: cfg.RepoURL, Branch: cfg.Branch, Containerd: cfg.Containerd, At: time.Now()})
 	return r
@@ -74,6 +76,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	r.adopt(ctx)
 	r.sample(ctx)
 	r.publishComponents(ctx)
+	r.run(func() { r.finishRotations(ctx) })
 	tick := time.NewTicker(r.cfg.Interval)
 	defer tick.Stop()
 	for {

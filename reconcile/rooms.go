@@ -53,6 +53,8 @@ type Nodes interface {
 	// ProbeHTTP and ProbeTCP connect to the guest's port from the gateway.
 	ProbeHTTP(ctx context.Context, name app.Name, port uint16, path string) (status int, err error)
 	ProbeTCP(ctx context.Context, name app.Name, port uint16) error
+	// Rekey changes cookies of a member; its link stays.
+	Rekey(ctx context.Context, name app.Name, k distribution.Keys) error
 }
 
 // Tasks is the room of running guests.
@@ -62,6 +64,8 @@ type Tasks interface {
 	// Relabel replaces labels of a running task (reconfigure in place).
 	Relabel(ctx context.Context, name app.Name, digest string, labels map[string]string) error
 	Memory(ctx context.Context, name app.Name) (uint64, error) // bytes in use
+	// SetCookie replaces the cookie's file in a guest, if there is a guest.
+	SetCookie(ctx context.Context, name app.Name, cookie app.Secret) error
 }
 
 // HostVM is the host BEAM node, asked over our own hidden node.
@@ -76,11 +80,23 @@ type Repo interface {
 	Fetch(ctx context.Context) (git.Commit, error)
 }
 
-// Cookies keeps the cluster's cookie and one for every guest.
+// Cookies keeps the cluster's cookie and one for every guest. Where a name is
+// asked for, "" is the cluster.
 type Cookies interface {
 	Cluster() (app.Secret, error)
 	Guest(name app.Name) (app.Secret, error) // made when missing
 	Forget(name app.Name) error
+
+	// Begin makes and keeps a cookie that is to replace another one; Next is
+	// that cookie until Commit makes it the only one, or Abandon drops it.
+	Begin(name app.Name) (app.Secret, error)
+	Next(name app.Name) (app.Secret, error) // empty: no rotation is under way
+	Commit(name app.Name) error
+	Abandon(name app.Name) error
+	Pending() ([]app.Name, error) // those with a Next
+	// Outside: the cluster's cookie is also written where only the operator
+	// can change it.
+	Outside() bool
 }
 
 // Config is what a Reconciler is told once. Zero durations and counts mean the

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -147,12 +146,12 @@ func (p *parts) openImages(_ context.Context, c Config) error {
 
 // openHost connects our hidden node to the host VM, now and whenever it is there.
 func (p *parts) openHost(_ context.Context, c Config) error {
-	cookie, err := cookies(c).Cluster()
-	if err != nil {
+	known := hostCookies(cookies(c))
+	if _, err := known(); err != nil {
 		return err
 	}
 	p.host = control.NewHost(control.Config{
-		Name: "sandboxd@" + c.Hostname, Cookie: cookie, Peer: c.HostNode, Log: p.log,
+		Name: "sandboxd@" + c.Hostname, Cookies: known, Peer: c.HostNode, Log: p.log,
 	})
 	p.opened(func() { p.host.Close() })
 	return nil
@@ -187,11 +186,6 @@ func gitConfig(c Config) git.Config {
 		URL: c.RepoURL, Branch: c.Branch, Dir: filepath.Join(c.Root, "git"),
 		SSHKey: c.SSHKey, KnownHosts: c.KnownHosts, TokenFile: c.GitTokenFile,
 	}
-}
-
-func cookies(c Config) reconcile.CookieFiles {
-	home, _ := os.UserHomeDir() //nolint:errcheck // "" has no cookie file
-	return reconcile.CookieFiles{Root: c.Root, Configured: c.Cookie, Getenv: c.Getenv, Home: home}
 }
 
 // run reconciles until ctx ends, then lets go of everything: guests, their

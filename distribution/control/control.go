@@ -22,6 +22,9 @@ type Config struct {
 	Name   string     // our own node name, "sandboxd@myhost"; unique among those who dial Peer
 	Cookie app.Secret // shared with Peer
 	Peer   string     // the node to call, "demo_web@myhost"
+	// Cookies, when it is set, is asked at every dial instead of Cookie: what
+	// it returns is tried in order, while Peer may know one or the other.
+	Cookies func() ([]app.Secret, error)
 
 	// Where Peer accepts distribution, by the first of these that is set:
 	// Connect opens the connection itself; Addr is dialed; the port mapper at
@@ -82,7 +85,7 @@ func (c Config) check() error {
 	if err := wire.CheckNodeName(c.Peer); err != nil {
 		return err
 	}
-	if c.Cookie.Empty() {
+	if c.Cookie.Empty() && c.Cookies == nil {
 		return errors.New("no cookie is given; use the one that the node was started with")
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 
 	"beamsandbox/distribution/epmd"
 	"beamsandbox/distribution/wire"
+	"beamsandbox/reconcile/app"
 )
 
 // Dial connects to cfg.Peer and returns once the handshake is done. Ctx
@@ -27,11 +28,38 @@ func Dial(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
+	cookies, err := cfg.cookies()
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", cfg.Peer, err)
+	}
+	var n *Node
+	for _, cookie := range cookies {
+		if n, err = dialWith(ctx, cfg, cookie); !errors.Is(err, wire.ErrCookie) {
+			break
+		}
+	}
+	return n, err
+}
+
+// cookies are what Peer may know, the likeliest first.
+func (c Config) cookies() ([]app.Secret, error) {
+	if c.Cookies == nil {
+		return []app.Secret{c.Cookie}, nil
+	}
+	all, err := c.Cookies()
+	if err == nil && len(all) == 0 {
+		err = errors.New("no cookie is given; use the one that the node was started with")
+	}
+	return all, err
+}
+
+// dialWith connects and proves one cookie.
+func dialWith(ctx context.Context, cfg Config, cookie app.Secret) (*Node, error) {
 	conn, err := cfg.connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w: %w", cfg.Peer, ErrUnreachable, err)
 	}
-	n, err := shakeHands(ctx, cfg, conn)
+	n, err := shakeHands(ctx, cfg, cookie, conn)
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("dial %s: %w", cfg.Peer, err)
@@ -40,11 +68,11 @@ func Dial(ctx context.Context, cfg Config) (*Node, error) {
 }
 
 // shakeHands makes a connection a Node.
-func shakeHands(ctx context.Context, cfg Config, conn net.Conn) (*Node, error) {
+func shakeHands(ctx context.Context, cfg Config, cookie app.Secret, conn net.Conn) (*Node, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	self := wire.Identity{Name: cfg.Name, Flags: wire.OwnFlags, Creation: max(random(), 4)}
-	peer, err := wire.Dial(conn, self, cfg.Cookie, random())
+	peer, err := wire.Dial(conn, self, cookie, random())
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("shake hands: %w: %w", ErrUnreachable, context.Cause(ctx))
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"beamsandbox/distribution/term"
+	"beamsandbox/distribution/wire"
+	"beamsandbox/reconcile/app"
 )
 
 func TestHostConnectsAgain(t *testing.T) {
@@ -103,3 +105,40 @@ func TestHostWatch(t *testing.T) {
 		}
 	})
 }
+
+func TestEitherCookieIsTried(t *testing.T) {
+	for name, tc := range map[string]struct {
+		knows []string
+		want  error
+	}{
+		"the first":  {[]string{"secret-cookie", "other"}, nil},
+		"the second": {[]string{"other", "secret-cookie"}, nil},
+		"neither":    {nil, wire.ErrCookie},
+		"none":       {nil, errNoCookies},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, peers := connect(t, peerID, "secret-cookie")
+			cfg.Cookie = app.Secret{}
+			cfg.Cookies = func() ([]app.Secret, error) {
+				var all []app.Secret
+				for _, c := range tc.knows {
+					all = append(all, app.NewSecret(c))
+				}
+				return all, tc.want
+			}
+			if tc.want == wire.ErrCookie {
+				cfg.Cookies = func() ([]app.Secret, error) { return []app.Secret{app.NewSecret("x"), app.NewSecret("y")}, nil }
+			}
+			n, err := Dial(t.Context(), cfg)
+			if !errors.Is(err, tc.want) {
+				t.Fatalf("got %v, want %v", err, tc.want)
+			}
+			if err == nil {
+				<-peers
+				n.Close()
+			}
+		})
+	}
+}
+
+var errNoCookies = errors.New("the cookie's file is gone")

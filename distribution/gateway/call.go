@@ -10,7 +10,6 @@ import (
 	"beamsandbox/distribution/control"
 	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/distribution/term"
-	"beamsandbox/reconcile/app"
 )
 
 // maxAnswer bounds what a guest may answer to a call, in bytes.
@@ -94,7 +93,7 @@ func (c *caller) connected(ctx context.Context) (*control.Node, error) {
 	spec := c.m.spec()
 	_, host, _ := strings.Cut(spec.Node, "@")
 	node, err := control.Dial(ctx, control.Config{
-		Name: "sandbox-gateway@" + host, Cookie: app.NewSecret(spec.Cookie), Peer: spec.Node,
+		Name: "sandbox-gateway@" + host, Cookies: c.m.guestSecrets, Peer: spec.Node,
 		Addr: spec.Guest, MaxFrame: maxAnswer, TickTime: c.m.s.cfg.Tick, Log: c.m.s.cfg.Log,
 	})
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 
 	"beamsandbox/distribution/epmd"
 	"beamsandbox/distribution/wire"
-	"beamsandbox/reconcile/app"
 )
 
 // handshakeTimeout bounds both handshakes of a link together; OTP gives up
@@ -22,16 +21,16 @@ const handshakeTimeout = 7 * time.Second
 
 // side is one node of a link as its handshake needs it.
 type side struct {
-	what   string // "guest" or "host VM"
-	node   string
-	cookie app.Secret
-	shown  func(wire.Flags) wire.Flags // its flags as the other side may see them
+	what    string // "guest" or "host VM"
+	node    string
+	cookies []wire.Cookie               // one, or two while it is replaced, the likelier first
+	shown   func(wire.Flags) wire.Flags // its flags as the other side may see them
 }
 
 func (m *member) sides() (host, guest side) {
 	spec := m.spec()
-	host = side{"host VM", spec.HostNode, app.NewSecret(spec.HostCookie), wire.ToGuest}
-	guest = side{"guest", spec.Node, app.NewSecret(spec.Cookie), wire.ToHost}
+	host = side{"host VM", spec.HostNode, m.cookies(hostLeg), wire.ToGuest}
+	guest = side{"guest", spec.Node, m.cookies(guestLeg), wire.ToHost}
 	return host, guest
 }
 
@@ -66,6 +65,7 @@ func (m *member) hostDials(ctx context.Context, conn net.Conn, p *pending) (*lin
 	p.add(guestConn)
 	guestID, err := relay(from, hostID, host, wire.NewDialer(guestConn), guest)
 	if err != nil {
+		m.doubt(guestLeg, err)
 		return nil, err
 	}
 	return m.newLink(conn, hostID, guestConn, guestID), nil
@@ -93,6 +93,7 @@ func (m *member) guestDials(ctx context.Context, conn net.Conn, p *pending) (*li
 	p.add(hostConn)
 	hostID, err := relay(from, guestID, guest, wire.NewDialer(hostConn), host)
 	if err != nil {
+		m.doubt(hostLeg, err)
 		return nil, err
 	}
 	return m.newLink(hostConn, hostID, conn, guestID), nil
@@ -152,16 +153,17 @@ func relay(from *wire.Acceptor, id wire.Identity, a side, to *wire.Dialer, b sid
 	if err := from.SendChallenge(shown, number()); err != nil {
 		return blame(a, err)
 	}
-	if err := from.ReadReply(a.cookie); err != nil {
+	known, err := from.ReadReplyAny(a.cookies...)
+	if err != nil {
 		return blame(a, err)
 	}
-	if err := to.SendReply(b.cookie, number()); err != nil {
+	if err := to.SendReply(b.cookies[0], number()); err != nil {
 		return blame(b, err)
 	}
-	if err := to.ReadAck(b.cookie); err != nil {
+	if err := to.ReadAck(b.cookies[0]); err != nil {
 		return blame(b, err)
 	}
-	if err := from.SendAck(a.cookie); err != nil {
+	if err := from.SendAck(known); err != nil {
 		return blame(a, err)
 	}
 	return c.Identity, nil

@@ -60,6 +60,7 @@ type member struct {
 	forwards map[uint16]*forward
 	says     pace // of its words for the log
 	caller   *caller
+	doubted  [legs]bool // the cookie of this leg was refused: try the next one first
 }
 
 // checkMember says what is wrong with a member before anything is touched.

@@ -92,6 +92,8 @@ func (s *Server) answer(ctx context.Context, req protocol.Request, files []*os.F
 	case protocol.OpRemove:
 		s.Remove(req.Name)
 		return protocol.Response{}
+	case protocol.OpKeys:
+		return s.answerKeys(req)
 	case protocol.OpList:
 		return protocol.Response{Nodes: s.Nodes()}
 	case protocol.OpQuit:

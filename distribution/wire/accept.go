@@ -58,19 +58,28 @@ func (a *Acceptor) SendChallenge(self Identity, number uint32) error {
 
 // ReadReply checks that the dialer knows the cookie; if not it is ErrCookie.
 func (a *Acceptor) ReadReply(cookie Cookie) error {
+	_, err := a.ReadReplyAny(cookie)
+	return err
+}
+
+// ReadReplyAny checks that the dialer knows one of cookies and returns which;
+// if not it is ErrCookie.
+func (a *Acceptor) ReadReplyAny(cookies ...Cookie) (Cookie, error) {
 	msg, err := readStep(a.rw, "challenge reply")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, err := ParseReply(msg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a.asked = r.Number
-	if !r.Digest.Equal(Digest(cookie, a.own)) {
-		return fmt.Errorf("check challenge reply: %w: the dialing node proved another cookie", ErrCookie)
+	for _, c := range cookies {
+		if r.Digest.Equal(Digest(c, a.own)) {
+			return c, nil
+		}
 	}
-	return nil
+	return nil, fmt.Errorf("check challenge reply: %w: the dialing node proved another cookie", ErrCookie)
 }
 
 // SendAck proves the cookie to the dialer; the link is then established.

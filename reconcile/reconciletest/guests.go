@@ -99,6 +99,7 @@ func (t *Tasks) Ensure(ctx context.Context, c runtime.Config) (runtime.Task, err
 	}
 	task, fresh, err := t.ensure(ctx, c)
 	if err == nil && fresh {
+		t.world.known.set(c.Node, c.Cookie.Reveal())
 		t.world.boot(task)
 	}
 	return task, err
@@ -221,6 +222,9 @@ func (w *World) callGuest(ctx context.Context, name app.Name, module, function s
 	node, _ := w.Nodes.Get(name)
 	if !node.Registered {
 		return nil, errors.New("the guest has not registered")
+	}
+	if t, err, ok := w.known.answer(node.Node, module, function, args); ok {
+		return t, err
 	}
 	switch module + ":" + function {
 	case "erlang:node":

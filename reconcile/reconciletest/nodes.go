@@ -176,9 +176,14 @@ func (h *HostVM) Call(ctx context.Context, module, function string, args ...term
 	if answer, ok := h.environment(module, function, args); ok {
 		return answer, nil
 	}
+	if t, err, ok := h.world.known.answer(HostNode, module, function, args); ok {
+		return t, err
+	}
 	switch module + ":" + function {
 	case "erlang:node":
 		return term.Atom(HostNode), nil
+	case "erlang:nodes":
+		return term.List{}, nil
 	case "erlang:system_info":
 		return term.String("25"), nil
 	case "net_kernel:connect_node":
@@ -197,7 +202,7 @@ func (h *HostVM) Call(ctx context.Context, module, function string, args ...term
 func (h *HostVM) connect(args []term.Term) term.Term {
 	nodes, _ := h.world.Nodes.List(context.Background())
 	for _, n := range nodes {
-		if len(args) == 1 && args[0] == term.Term(term.Atom(n.Node)) && n.Registered {
+		if len(args) == 1 && args[0] == term.Term(term.Atom(n.Node)) && n.Registered && h.world.Nodes.Admits(n.Name) {
 			h.world.Nodes.set(n.Name, distribution.Up, true)
 			return term.Atom("true")
 		}

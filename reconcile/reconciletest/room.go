@@ -113,6 +113,14 @@ func (r *Room[C, S]) Get(name app.Name) (S, bool) {
 	return it.state, ok
 }
 
+// Config is what was asked for under a name.
+func (r *Room[C, S]) Config(name app.Name) (C, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i, ok := r.items[name]
+	return i.config, ok
+}
+
 // Update changes the state of name, if it is there.
 func (r *Room[C, S]) Update(name app.Name, change func(*C, *S)) bool {
 	r.mu.Lock()

@@ -41,11 +41,13 @@ type World struct {
 	Diary    *Diary
 
 	guests guests
+	known  known
 }
 
 // NewWorld returns an empty host whose host VM is up.
 func NewWorld() *World {
 	w := &World{Diary: &Diary{}, Repo: &Repo{}, Cookies: &Cookies{}}
+	w.known.set(HostNode, ClusterCookie)
 	w.guests.boot = 100 * time.Millisecond
 	w.Images = &Room[images.Recipe, images.Image]{Kind: "images", Diary: w.Diary,
 		Name: func(r images.Recipe) app.Name { return r.Name }, Make: makeImage}
@@ -174,20 +176,3 @@ func (r *Repo) Last(context.Context) (git.Commit, error) {
 	defer r.mu.Unlock()
 	return git.Commit{Hash: fmt.Sprintf("%040x", r.count), When: time.Now(), Tree: r.tree}, nil
 }
-
-// ClusterCookie is the cookie of the world's host VM.
-const ClusterCookie = "ONLYTHEHOSTKNOWSTHIS"
-
-// Cookies keeps no files.
-type Cookies struct{}
-
-// Cluster returns ClusterCookie.
-func (c *Cookies) Cluster() (app.Secret, error) { return app.NewSecret(ClusterCookie), nil }
-
-// Guest returns a cookie that differs for every name.
-func (c *Cookies) Guest(name app.Name) (app.Secret, error) {
-	return app.NewSecret("guest-cookie-of-" + string(name)), nil
-}
-
-// Forget does nothing.
-func (c *Cookies) Forget(app.Name) error { return nil }

@@ -85,6 +85,9 @@ func Handler(d Daemon, log *slog.Logger) http.Handler {
 	if d, ok := d.(Builds); ok {
 		h.buildRoutes(mux, d)
 	}
+	if d, ok := d.(Cookies); ok {
+		h.cookieRoutes(mux, d)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Errorf("%s %s is not part of protocol %s; sandboxctl and sandboxd should be of one version", r.Method, r.URL.Path, Version))
 	})

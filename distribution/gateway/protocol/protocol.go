@@ -30,6 +30,7 @@ const (
 	OpProbeHTTP Op = "probe_http" // GET Probe.Path at the guest's Probe.Port
 	OpProbeTCP  Op = "probe_tcp"  // connect to the guest's Probe.Port
 	OpEvents    Op = "events"     // an endless stream of Event, after one Response
+	OpKeys      Op = "keys"       // the member Name's cookies become as in Keys
 	OpQuit      Op = "quit"       // leave, if no member is served
 )
 
@@ -38,6 +39,7 @@ type Request struct {
 	Op      Op            `json:"op"`
 	Name    string        `json:"name,omitempty"` // the member's, for all but hello, list and events
 	Member  *Member       `json:"member,omitempty"`
+	Keys    *Keys         `json:"keys,omitempty"`
 	Call    *Call         `json:"call,omitempty"`
 	Probe   *Probe        `json:"probe,omitempty"`
 	Timeout time.Duration `json:"timeout_ns,omitempty"` // for call and probes; 0: the gateway's default
@@ -56,9 +58,26 @@ type Member struct {
 	Host       netip.AddrPort `json:"host"`
 	Cookie     string         `json:"cookie"`
 	HostCookie string         `json:"host_cookie"`
-	Forward    []uint16       `json:"forward,omitempty"`
+	// The cookies that are about to replace these, while a node may already
+	// know them; empty at other times.
+	NextCookie     string `json:"next_cookie,omitempty"`
+	NextHostCookie string `json:"next_host_cookie,omitempty"`
+
+	Forward []uint16 `json:"forward,omitempty"`
 
 	Messages policy.Messages `json:"messages"`
+}
+
+// Keys are new cookies for a member that is there; nil leaves a leg as it is.
+type Keys struct {
+	Guest *KeyPair `json:"guest,omitempty"`
+	Host  *KeyPair `json:"host,omitempty"`
+}
+
+// KeyPair is the cookie of one leg, and the one that is about to replace it.
+type KeyPair struct {
+	Now  string `json:"now"`
+	Next string `json:"next,omitempty"`
 }
 
 // Call is one rpc: Args is a list of terms in the external format, version

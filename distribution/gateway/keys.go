@@ -1,0 +1,96 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+
+	"beamsandbox/distribution/gateway/protocol"
+	"beamsandbox/distribution/wire"
+	"beamsandbox/reconcile/app"
+)
+
+// The legs of a link.
+const (
+	guestLeg = iota
+	hostLeg
+	legs
+)
+
+// Rekey gives a member other cookies, for the next handshakes: its link stays.
+func (s *Server) Rekey(name string, keys protocol.Keys) (protocol.Node, error) {
+	m, err := s.member(name)
+	if err != nil {
+		return protocol.Node{}, fmt.Errorf("change the cookies of %s: %w", name, err)
+	}
+	for _, pair := range []*protocol.KeyPair{keys.Guest, keys.Host} {
+		if pair != nil && pair.Now == "" {
+			return protocol.Node{}, fmt.Errorf("change the cookies of %s: a cookie is empty", name)
+		}
+	}
+	m.rekey(keys)
+	return m.node(), nil
+}
+
+func (s *Server) answerKeys(req protocol.Request) protocol.Response {
+	if req.Keys == nil {
+		return failed(errors.New("change cookies: request brings none"))
+	}
+	node, err := s.Rekey(req.Name, *req.Keys)
+	if err != nil {
+		return failed(err)
+	}
+	return protocol.Response{Node: &node}
+}
+
+func (m *member) rekey(keys protocol.Keys) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k := keys.Guest; k != nil {
+		m.wanted.Cookie, m.wanted.NextCookie = k.Now, k.Next
+		m.doubted[guestLeg] = false
+	}
+	if k := keys.Host; k != nil {
+		m.wanted.HostCookie, m.wanted.NextHostCookie = k.Now, k.Next
+		m.doubted[hostLeg] = false
+	}
+}
+
+// secrets are the cookies that the node of one leg may know: one, or two while
+// it is replaced, the likelier first.
+func (m *member) secrets(leg int) []app.Secret {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, next := m.wanted.Cookie, m.wanted.NextCookie
+	if leg == hostLeg {
+		now, next = m.wanted.HostCookie, m.wanted.NextHostCookie
+	}
+	switch {
+	case next == "" || next == now:
+		return []app.Secret{app.NewSecret(now)}
+	case m.doubted[leg]:
+		now, next = next, now
+	}
+	return []app.Secret{app.NewSecret(now), app.NewSecret(next)}
+}
+
+func (m *member) cookies(leg int) []wire.Cookie {
+	var all []wire.Cookie
+	for _, s := range m.secrets(leg) {
+		all = append(all, s)
+	}
+	return all
+}
+
+// guestSecrets are what our own node proves to the guest.
+func (m *member) guestSecrets() ([]app.Secret, error) { return m.secrets(guestLeg), nil }
+
+// doubt notes that a node refused the cookie that was tried: whoever dials
+// again soon is served with the other one, if there are two.
+func (m *member) doubt(leg int, err error) {
+	if !errors.Is(err, wire.ErrCookie) {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.doubted[leg] = !m.doubted[leg]
+}
