@@ -267,7 +267,7 @@ func TestDialRefusals(t *testing.T) {
 	other := peerID
 	other.Name = "other@vm"
 	cfg, _ := connect(t, other, "secret-cookie")
-	if _, err := Dial(t.Context(), cfg); err == nil || !!errors.Is(err, ErrOtherNode) || !strings.Contains(err.Error(), "other@vm") {
+	if _, err := Dial(t.Context(), cfg); err == nil || !errors.Is(err, ErrOtherNode) || !strings.Contains(err.Error(), "other@vm") {
 		t.Errorf("another node: %v", err)
 	}
 	cfg, _ = connect(t, peerID, "other-cookie")
