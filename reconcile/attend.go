@@ -30,6 +30,7 @@ func (w *worker) attend(ctx context.Context, task runtime.Task) error {
 		if err := w.join(ctx); err != nil {
 			return err
 		}
+		w.spawned(task.Pid, nil)
 		w.milestone("joined", start)
 		start = time.Now()
 		if err := w.verify(ctx); err != nil {
@@ -194,7 +195,11 @@ func (w *worker) watch(ctx context.Context, t health.Target, lost func(facts) bo
 	start := time.Now()
 	bad, once := 0, false
 	for wait := healthFirst; ; {
+		asked := time.Now()
 		answer, err := health.Check(ctx, w.name, w.spec.Health, t)
+		if ctx.Err() == nil {
+			w.checked(asked, err)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -254,6 +259,7 @@ func (w *worker) healthy(answer string) {
 	if w.well.IsZero() {
 		w.well = time.Now()
 	}
+	w.changed(nil)
 	since := w.well
 	w.post(func(s *state) {
 		e := s.of(w)

@@ -29,9 +29,11 @@ func (w *worker) guest(ctx context.Context) error {
 	}
 	task, err := w.start(ctx)
 	if err != nil {
+		w.spawned(0, err)
 		return err
 	}
 	err = w.attend(ctx, task)
+	w.spawned(task.Pid, err)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -50,7 +52,7 @@ func (w *worker) build(ctx context.Context) error {
 	}
 	w.phase(status.Building, "building "+w.spec.Version)
 	return w.bounded(ctx, w.builds, func() error {
-		return w.stage("image", func() error {
+		return w.buildStage(func() error {
 			img, err := w.rooms.Images.Ensure(ctx, images.Recipe{Name: w.name, Version: w.spec.Version, Source: w.spec.Source})
 			w.image = &img
 			if err != nil {
@@ -96,6 +98,7 @@ func (w *worker) start(ctx context.Context) (task runtime.Task, err error) {
 		if err := w.stage("gateway", func() error { return w.member(ctx, net) }); err != nil {
 			return err
 		}
+		w.spawning()
 		return w.stage("task", func() (err error) {
 			task, err = w.task(ctx, net)
 			return err

@@ -11,6 +11,7 @@ import (
 	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/health"
 	"beamsandbox/reconcile/status"
+	"beamsandbox/reconcile/telemetry"
 	"beamsandbox/runtime"
 )
 
@@ -56,7 +57,7 @@ func (w *worker) code(ctx context.Context) error {
 	}
 	w.phase(status.Building, "building "+w.spec.Version)
 	return w.bounded(ctx, w.builds, func() error {
-		return w.stage("image", func() error {
+		return w.buildStage(func() error {
 			otp, err := release(ctx, w.host)
 			if err != nil {
 				return err
@@ -105,6 +106,7 @@ func (w *worker) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.coded("load", telemetry.Meta("paths_count", term.Int(len(w.image.CodePaths))))
 	image, now := *w.image, time.Now()
 	w.post(func(s *state) {
 		if e := s.of(w); e != nil {

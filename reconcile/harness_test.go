@@ -14,6 +14,7 @@ import (
 	"beamsandbox/reconcile"
 	"beamsandbox/reconcile/reconciletest"
 	"beamsandbox/reconcile/status"
+	"beamsandbox/reconcile/telemetry"
 )
 
 // bench is a reconciler over a world in memory, inside a synctest bubble.
@@ -23,8 +24,10 @@ type bench struct {
 	r     *reconcile.Reconciler
 	root  string
 	files reconcile.Cookies // nil: those of the world
-	stop  context.CancelFunc
-	done  chan struct{}
+
+	observe func(telemetry.Event) // what the reconciler tells, nil: nobody
+	stop    context.CancelFunc
+	done    chan struct{}
 }
 
 // inWorld runs test in a bubble with a reconciler that is not started yet.
@@ -40,7 +43,7 @@ func inWorld(t *testing.T, test func(b *bench)) {
 
 // start starts a reconciler, or starts it again after halt.
 func (b *bench) start() {
-	cfg := reconcile.Config{HostNode: reconciletest.HostNode, Hostname: reconciletest.Hostname, Root: b.root}
+	cfg := reconcile.Config{HostNode: reconciletest.HostNode, Hostname: reconciletest.Hostname, Root: b.root, Observe: b.observe}
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(b.Output(), nil))

@@ -23,9 +23,10 @@ func (s *state) pass() {
 		return
 	}
 	s.passing = true
-	have := s.held()
+	have, start := s.held(), s.passBegan()
 	s.spawn(func() {
 		c, want, err := s.look(s.ctx, have)
+		s.passEnded(start, err)
 		s.post(func(s *state) { s.passed(c, want, err) })
 	})
 }
@@ -41,7 +42,8 @@ type rememberer interface {
 func (r *Reconciler) look(ctx context.Context, have map[app.Name]Have) (git.Commit, app.Set, error) {
 	c, err := r.repo.Fetch(ctx)
 	if err == nil {
-		want, err := r.load(c, have)
+		r.pulled()
+		want, err := r.parse(c, have)
 		return c, want, err
 	}
 	old, ok := r.repo.(rememberer)
@@ -52,7 +54,7 @@ func (r *Reconciler) look(ctx context.Context, have map[app.Name]Have) (git.Comm
 	if lastErr != nil {
 		return git.Commit{}, app.Set{}, err
 	}
-	want, loadErr := r.load(c, have)
+	want, loadErr := r.parse(c, have)
 	return c, want, errors.Join(loadErr, &staleError{err})
 }
 
@@ -149,7 +151,9 @@ func (s *state) take(step Step) {
 		s.hold(e, step.Err)
 	case step.Action == Remove:
 		if !e.removes() {
-			s.begin(&worker{Reconciler: s.Reconciler, name: e.name, removal: true})
+			w := &worker{Reconciler: s.Reconciler, name: e.name, removal: true}
+			w.changing(step)
+			s.begin(w)
 		}
 	default:
 		s.want(e, step)
@@ -167,7 +171,9 @@ func (s *state) want(e *entry, step Step) {
 		s.log.Info(string(step.Action), "app", step.Name, "from", step.From, "to", step.To, "why", step.Why)
 		s.tell(status.Event{App: string(step.Name), Kind: string(step.Action), Text: step.Why})
 	}
-	s.begin(&worker{Reconciler: s.Reconciler, name: e.name, spec: spec, last: s.history[e.name]})
+	w := &worker{Reconciler: s.Reconciler, name: e.name, spec: spec, last: s.history[e.name]}
+	w.changing(step)
+	s.begin(w)
 }
 
 // hold leaves an app as it is: what runs goes on, what was being made stops.

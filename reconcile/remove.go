@@ -32,6 +32,7 @@ func (w *worker) remove(ctx context.Context) error {
 	if err := w.cookies.Forget(w.name); err != nil {
 		return &stageError{"remove", err}
 	}
+	w.changed(nil)
 	w.post(func(s *state) {
 		if s.of(w) != nil {
 			s.forget(w.name)
@@ -66,6 +67,7 @@ func (w *worker) unload(ctx context.Context) error {
 		if err := w.rooms.Embedded.Remove(ctx, w.name); err != nil {
 			return err
 		}
+		w.coded("purge", nil)
 	}
 	w.gone()
 	return nil
@@ -93,10 +95,13 @@ func (w *worker) stop(ctx context.Context, pid uint32) bool {
 	}
 	grace, cancel := context.WithTimeout(ctx, w.cfg.StopGrace)
 	defer cancel()
-	err := w.askToStop(grace)
-	if err == nil {
-		_, err = w.vitals.wait(grace, ended)
-	}
+	err := w.stopping(func() error {
+		err := w.askToStop(grace)
+		if err == nil {
+			_, err = w.vitals.wait(grace, ended)
+		}
+		return err
+	})
 	if err != nil && ctx.Err() == nil {
 		w.log.Warn("guest does not stop by itself and is killed", "app", w.name, "pid", pid, "err", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"beamsandbox/netns"
 	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/git"
+	"beamsandbox/reconcile/telemetry"
 	"beamsandbox/runtime"
 )
 
@@ -116,6 +117,10 @@ type Config struct {
 	AllowEmpty bool   // a commit without the apps folder removes every app
 	Builds     int    // builds at once; 4
 	Starts     int    // guests being made at once; 16
+
+	// Observe is told what happens, from any goroutine; it must not wait. Nil
+	// tells nobody.
+	Observe func(telemetry.Event)
 }
 
 func (c Config) withDefaults() Config {

@@ -90,6 +90,7 @@ func (s *state) nodeChanged(ev distribution.Event) {
 		return
 	}
 	s.linkEvents.Add(1)
+	s.linked(ev)
 	e := s.entries[ev.Name]
 	if e == nil {
 		return

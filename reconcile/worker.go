@@ -34,10 +34,13 @@ type worker struct {
 	stages   []status.Stage
 	well     time.Time // since when the app is healthy, zero when it is not
 	failures int
+	change   change    // what is told of its wish
+	spawn    time.Time // when the guest that has not joined yet was started
 }
 
 // live works until ctx ends or, for a removal, until all is gone.
 func (w *worker) live(ctx context.Context) {
+	defer func() { w.changed(errSuperseded) }()
 	if w.removal {
 		w.retry(ctx, w.remove)
 		return
@@ -111,6 +114,7 @@ var errRested = errors.New("rested")
 
 // report shows a failure and returns how long to wait, negative for ever.
 func (w *worker) report(err error) time.Duration {
+	w.changed(err)
 	v := judge(err)
 	wait := v.wait(w.failures)
 	next := time.Now().Add(wait)

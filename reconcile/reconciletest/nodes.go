@@ -64,18 +64,18 @@ func (n *Nodes) ProbeTCP(_ context.Context, name app.Name, _ uint16) error {
 
 // set changes what the gateway sees and tells it, if it is news.
 func (n *Nodes) set(name app.Name, kind distribution.EventKind, on bool) {
-	news := false
+	news, node := false, ""
 	n.Update(name, func(_ *distribution.Member, s *distribution.Node) {
 		field := &s.Registered
 		if kind == distribution.Up || kind == distribution.Down {
 			field = &s.Up
 		}
 		news = *field != on
-		*field = on
+		*field, node = on, s.Node
 	})
 	if news {
 		n.Diary.Write("nodes: %s %s", name, kind)
-		n.world.guests.links.send(distribution.Event{Kind: kind, Name: name, At: time.Now()})
+		n.world.guests.links.send(distribution.Event{Kind: kind, Name: name, Node: node, At: time.Now()})
 	}
 }
 
