@@ -16,6 +16,7 @@ import (
 	"beamsandbox/reconcile"
 	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/git"
+	"beamsandbox/reconcile/telemetry"
 	"beamsandbox/runtime"
 	"beamsandbox/runtime/stack"
 )
@@ -30,13 +31,15 @@ type parts struct {
 	images     *lateImages
 	host       *control.Host
 	reconciler *reconcile.Reconciler
+	emitter    *telemetry.Emitter
+	metrics    *metrics
 	undo       []func() // closes what was opened, last first
 }
 
 // assemble opens every room, in the order of the corridor's needs. On error
 // it closes what it opened and nothing that runs is touched.
-func assemble(ctx context.Context, c Config, log *slog.Logger) (*parts, error) {
-	p := &parts{log: log}
+func assemble(ctx context.Context, c Config, m *metrics, log *slog.Logger) (*parts, error) {
+	p := &parts{log: log, metrics: m}
 	for _, open := range []func(context.Context, Config) error{
 		p.openStack, p.openNetworks, p.openGateway, p.openImages, p.openHost, p.openReconciler,
 	} {
@@ -154,6 +157,7 @@ func (p *parts) openHost(_ context.Context, c Config) error {
 		Name: "sandboxd@" + c.Hostname, Cookies: known, Peer: c.HostNode, Log: p.log,
 	})
 	p.opened(func() { p.host.Close() })
+	p.emitter = telemetry.NewEmitter(p.host, p.log)
 	return nil
 }
 
@@ -170,6 +174,7 @@ func (p *parts) openReconciler(_ context.Context, c Config) error {
 		HostNode: c.HostNode, Hostname: c.Hostname, NodePrefix: c.NodePrefix, AppsDir: c.AppsDir,
 		Interval: c.Interval, StopGrace: c.StopGrace, RepoURL: git.Redact(c.RepoURL), Branch: c.Branch,
 		Containerd: p.stack.Version(), Root: c.Root,
+		Observe: p.observe,
 	}, rooms, p.host, repo, cookies(c), c.Policy, p.log)
 	return nil
 }
@@ -192,7 +197,17 @@ func gitConfig(c Config) git.Config {
 // links and the gateway live on.
 func (p *parts) run(ctx context.Context) error {
 	defer p.close()
+	emitted := make(chan struct{})
+	go func() { defer close(emitted); p.emitter.Run(ctx) }()
+	defer func() { <-emitted }()
 	return p.reconciler.Run(ctx)
+}
+
+// observe hands on what the reconciler tells.
+func (p *parts) observe(e telemetry.Event) {
+	p.metrics.observe(e)
+	p.emitter.Emit(e)
+	span(p.log, e)
 }
 
 // logs copies a guest's log. An embedded app writes where the host VM writes.

@@ -50,6 +50,7 @@ type Config struct {
 	BuildTimeout time.Duration   // 0: as images has it
 	ImageCache   int64           // bytes that all images together may hold
 	RegistryAuth string          // file with registries' credentials; "": none
+	Metrics      string          // loopback address or socket; "": not served
 	Policy       policy.Rules
 	policyErr    error               // why the policy is not as expected
 	PlainFolder  string              // --apps: a folder instead of a git repository

@@ -54,6 +54,7 @@ func (c *Config) sandboxdKeys(dir string) map[string]setting {
 		"registry_auth":  {"a path", path(dir, &c.RegistryAuth)},
 		"build_disk":     {"MB, 64 or more", megabytes(&c.BuildDisk, 64)},
 		"build_timeout":  {"milliseconds, 1000 or more", milliseconds(&c.BuildTimeout, 1000)},
+		"metrics":        {metricsForm, metricsAddress(dir, &c.Metrics)},
 		"policy":         {"the path of a readable policy file, or its keys", c.policy(dir)},
 	}
 }

@@ -29,6 +29,8 @@ type daemon struct {
 	fault atomic.Pointer[string] // why there are no parts yet
 
 	ready chan struct{} // closed once there are parts
+
+	metrics *metrics
 }
 
 // retries of what is missing: a containerd, a gateway, a free pool.
@@ -53,6 +55,10 @@ func serve(ctx context.Context, c Config, log *slog.Logger) error {
 		return err
 	}
 	d := &daemon{cfg: c, log: log, ready: make(chan struct{})}
+	d.metrics = newMetrics(d.Status, d.telemetryCounts)
+	measured := make(chan struct{})
+	go func() { defer close(measured); d.metrics.serve(ctx, c.Metrics, gid, log) }()
+	defer func() { <-measured }()
 	served := make(chan error, 1)
 	go func() { served <- control.Serve(ctx, l, d, log) }()
 	log.Info("sandboxd runs", "host_node", c.HostNode, "socket", c.Socket)
@@ -65,7 +71,7 @@ func serve(ctx context.Context, c Config, log *slog.Logger) error {
 func (d *daemon) work(ctx context.Context) error {
 	wait := firstRetry
 	for ctx.Err() == nil {
-		p, err := assemble(ctx, d.cfg, d.log)
+		p, err := assemble(ctx, d.cfg, d.metrics, d.log)
 		if err == nil {
 			d.parts.Store(p)
 			d.fault.Store(nil)
@@ -126,6 +132,14 @@ func (d *daemon) Status() status.Host {
 		h.Error = *fault
 	}
 	return h
+}
+
+// telemetryCounts are those of the emitter, zero before there is one.
+func (d *daemon) telemetryCounts() (executed, dropped, failed uint64) {
+	if p := d.parts.Load(); p != nil {
+		return p.emitter.Counts()
+	}
+	return 0, 0, 0
 }
 
 // Trigger implements control.Daemon.

@@ -23,6 +23,11 @@ const (
 	Quarantined Phase = "quarantined" // stopped for what it sent
 )
 
+// Phases lists every phase.
+func Phases() []Phase {
+	return []Phase{Pending, Building, Starting, Joining, Verifying, Healthy, Unhealthy, Backoff, Stopping, Failed, Broken, Quarantined}
+}
+
 // Host is everything the daemon knows, at one moment.
 type Host struct {
 	HostNode   string    `json:"host_node"`
