@@ -23,12 +23,15 @@ type build struct {
 	recipe   Recipe
 	revision string
 	digest   string // of everything the build reads
-	reused   bool   // nothing was fetched or built
-	log      *buildLog
+	// digests are by builder: which one a source needs shows when it is there.
+	// A revision of a source needs one of them, so that one is ever used.
+	digests map[string]string
+	reused  bool // nothing was fetched or built
+	log     *buildLog
 }
 
 // buildFormat changes when the same inputs give another image than before.
-const buildFormat = "2"
+const buildFormat = "3"
 
 // plan resolves the source and digests what the build will read.
 func (s *Store) plan(ctx context.Context, r Recipe, f fetch) (build, error) {
@@ -36,20 +39,46 @@ func (s *Store) plan(ctx context.Context, r Recipe, f fetch) (build, error) {
 	if err != nil {
 		return build{}, err
 	}
-	keys, err := s.builderKeys()
-	if err != nil {
-		return build{}, err
+	b := build{recipe: r, revision: revision, digests: map[string]string{}}
+	for _, kind := range s.builderKinds() {
+		builder, err := s.planBuilder(kind)
+		if err != nil {
+			return build{}, err
+		}
+		inputs, err := json.Marshal([]any{buildFormat, r.digest(), revision, kind, builder.key, s.otp.release, s.otp.erts})
+		if err != nil {
+			return build{}, fmt.Errorf("digest the inputs: %w", err)
+		}
+		sum := sha256.Sum256(inputs)
+		b.digests[kind] = hex.EncodeToString(sum[:])
 	}
-	inputs, err := json.Marshal([]any{buildFormat, r.digest(), revision, keys, s.otp.release, s.otp.erts})
-	if err != nil {
-		return build{}, fmt.Errorf("digest the inputs: %w", err)
+	b.digest = b.digests[erlangBuilder]
+	return b, nil
+}
+
+// variants are the build with each builder that it may turn out to need.
+func (b build) variants() []build {
+	out := []build{b}
+	for kind, digest := range b.digests {
+		if kind != erlangBuilder && !b.recipe.prebuilt() {
+			out = append(out, b)
+			out[len(out)-1].digest = digest
+		}
 	}
-	sum := sha256.Sum256(inputs)
-	return build{recipe: r, revision: revision, digest: hex.EncodeToString(sum[:])}, nil
+	return out
 }
 
 // cached finds what an earlier build of the same inputs left.
 func (s *Store) cached(ctx context.Context, b build) (Image, bool, error) {
+	for _, v := range b.variants() {
+		if i, ok, err := s.cachedAs(ctx, v); ok || err != nil {
+			return i, ok, err
+		}
+	}
+	return Image{}, false, nil
+}
+
+func (s *Store) cachedAs(ctx context.Context, b build) (Image, bool, error) {
 	if b.recipe.Code {
 		r, err := readRecord(s.releaseDir(b))
 		if err != nil || r.Build != b.digest {
@@ -81,12 +110,14 @@ func (s *Store) releaseDir(b build) string {
 // make builds the release, unless it is there, and what the recipe asks for of
 // it. Seen is called with the log of a build as it begins; nil: nobody watches.
 func (s *Store) make(ctx context.Context, f fetch, b build, seen func(*buildLog)) (i Image, err error) {
-	if r, err := readRecord(s.releaseDir(b)); err == nil && r.Build == b.digest {
-		b.reused = true
-		if err := r.write(); err != nil {
-			return Image{}, err
+	for _, v := range b.variants() {
+		if r, err := readRecord(s.releaseDir(v)); err == nil && r.Build == v.digest {
+			v.reused = true
+			if err := r.write(); err != nil {
+				return Image{}, err
+			}
+			return s.finish(ctx, v)
 		}
-		return s.finish(ctx, b)
 	}
 	name := b.recipe.Name
 	if b.log, err = openLog(s.path("logs", string(name), "build.log")); err != nil {
@@ -100,7 +131,7 @@ func (s *Store) make(ctx context.Context, f fetch, b build, seen func(*buildLog)
 	if seen != nil {
 		seen(b.log)
 	}
-	if err := s.release(ctx, f, b); err != nil {
+	if err := s.release(ctx, f, &b); err != nil {
 		return Image{}, err
 	}
 	b.log.enter(stepPack)
@@ -108,8 +139,7 @@ func (s *Store) make(ctx context.Context, f fetch, b build, seen func(*buildLog)
 }
 
 // release builds the release and leaves it in its folder.
-func (s *Store) release(ctx context.Context, f fetch, b build) error {
-	dir := s.releaseDir(b)
+func (s *Store) release(ctx context.Context, f fetch, b *build) error {
 	work, err := s.workDir(string(b.recipe.Name))
 	if err != nil {
 		return err
@@ -119,6 +149,7 @@ func (s *Store) release(ctx context.Context, f fetch, b build) error {
 	if err != nil {
 		return err
 	}
+	dir := s.releaseDir(*b)
 	r := record{
 		Name: b.recipe.Name, Build: b.digest, Recipe: b.recipe.digest(), Revision: b.revision, Release: rel, Built: time.Now().UTC(),
 		Resolved: resolved, dir: filepath.Dir(work.release()),

@@ -99,13 +99,17 @@ func (s *Store) dropOldBuilders(ctx context.Context) error {
 	return s.depot.remove(ctx, false, old...)
 }
 
+// builderKinds are the builders that this machine can make.
+func (s *Store) builderKinds() []string {
+	if s.elixir.root == "" {
+		return []string{erlangBuilder}
+	}
+	return []string{erlangBuilder, elixirBuilder}
+}
+
 // builderKeys tells what this machine's builders are made of.
 func (s *Store) builderKeys() (keys []string, err error) {
-	kinds := []string{erlangBuilder}
-	if s.elixir.root != "" {
-		kinds = append(kinds, elixirBuilder)
-	}
-	for _, kind := range kinds {
+	for _, kind := range s.builderKinds() {
 		b, err := s.planBuilder(kind)
 		if err != nil {
 			return nil, err

@@ -15,25 +15,27 @@ import (
 const builderPids = 1024
 
 // compile fetches the source into the work folder, builds it in a builder
-// guest and collects the release. It returns what the build took from outside.
-func (s *Store) compile(ctx context.Context, f fetch, b build, w work) (Release, []Dependency, error) {
+// guest and collects the release. It settles which builder b needs, and returns
+// what the build took from outside.
+func (s *Store) compile(ctx context.Context, f fetch, b *build, w work) (Release, []Dependency, error) {
 	log := b.log
 	log.enter(stepFetch)
 	if b.recipe.prebuilt() {
-		rel, err := s.unpackRelease(ctx, f, b, w.dir, log)
+		rel, err := s.unpackRelease(ctx, f, *b, w.dir, log)
 		return rel, nil, err
 	}
 	note(log, "fetch %s", address(b.recipe))
 	if err := f.extract(ctx, b.recipe, b.revision, w.src()); err != nil {
 		return Release{}, nil, fmt.Errorf("fetch %s: %w", w.name, err)
 	}
-	project, err := s.prepare(b, w, log)
+	project, err := s.prepare(*b, w, log)
 	if err != nil {
 		return Release{}, nil, fmt.Errorf("prepare %s: %w", w.name, err)
 	}
+	b.digest = b.digests[project.tool.builder]
 	log.enter(stepResolve)
 	note(log, "build %s with %s", b.revision, project.tool.name)
-	px := s.proxy(b, log)
+	px := s.proxy(*b, log)
 	if err := s.run(ctx, w, project, px, log); err != nil {
 		return Release{}, nil, fmt.Errorf("build %s: %w; the build log is %s", w.name, err, log.path)
 	}
@@ -42,7 +44,7 @@ func (s *Store) compile(ctx context.Context, f fetch, b build, w work) (Release,
 	if err != nil {
 		return Release{}, nil, fmt.Errorf("take over the release of %s: %w; the build log is %s", w.name, err, log.path)
 	}
-	return rel, px.resolved(), errors.Join(s.keepLock(b, w, project.tool), trimHexCache(s.path("hex", "tarballs"), maxHexCache))
+	return rel, px.resolved(), errors.Join(s.keepLock(*b, w, project.tool), trimHexCache(s.path("hex", "tarballs"), maxHexCache))
 }
 
 // prepare makes the source ready for its tool.

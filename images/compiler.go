@@ -22,12 +22,13 @@ var headerFolders = []string{
 
 // libraryFiles are what the linker takes for a program or a driver in C.
 var libraryFiles = []string{
-	"crt1.o", "Scrt1.o", "crti.o", "crtn.o", "libc.so", "libc.so.6", "libc_nonshared.a", "libm.so", "libm.so.6",
+	"crt1.o", "Scrt1.o", "crti.o", "crtn.o", "libc.so", "libc.so.6", "libc_nonshared.a", "libgcc_s.so.1", "libstdc++.so.6", "libm.so", "libm.so.6",
 	"libmvec.so.1", "libpthread.a", "libdl.a", "librt.a", "libutil.a", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1",
 }
 
-// addCompiler adds the machine's C compiler with the headers and libraries of
-// C itself: enough for drivers and NIFs that need nothing else.
+// addCompiler adds the machine's C compiler, and the one for C++ when there is
+// one, with the headers and libraries of the languages themselves: enough for
+// drivers and NIFs that need nothing else.
 func (t tree) addCompiler() error {
 	libgcc, err := askCompiler("-print-libgcc-file-name")
 	if err != nil {
@@ -52,7 +53,11 @@ func (t tree) addCompiler() error {
 	if err := t.addCompilerFolder(filepath.Dir(libgcc)); err != nil {
 		return err
 	}
-	if err := t.addHeaders("/usr/include", filepath.Base(filepath.Dir(crt))); err != nil {
+	arch := filepath.Base(filepath.Dir(crt))
+	if err := t.addHeaders("/usr/include", arch); err != nil {
+		return err
+	}
+	if err := t.addCxx(filepath.Dir(libgcc), arch); err != nil {
 		return err
 	}
 	for _, name := range libraryFiles {
@@ -65,6 +70,46 @@ func (t tree) addCompiler() error {
 		}
 	}
 	return t.closure(t.sources()...)
+}
+
+// addCxx adds what C++ needs beside C. Debian's g++ is a package of its own: a
+// machine may have one compiler without the other.
+func (t tree) addCxx(dir, arch string) error {
+	version := filepath.Base(dir)
+	headers := filepath.Join("/usr/include/c++", version)
+	if _, err := os.Stat(headers); err != nil {
+		return nil
+	}
+	for name, from := range map[string]string{"g++": "", "c++": "", "cc1plus": filepath.Join(dir, "cc1plus")} {
+		to := clean(from)
+		if from == "" {
+			found, err := exec.LookPath(name)
+			if err != nil {
+				return nil
+			}
+			from, to = found, "usr/bin/"+name
+		}
+		if err := t.addFile(to, from); err != nil {
+			return err
+		}
+	}
+	for _, folder := range []string{headers, filepath.Join("/usr/include", arch, "c++", version)} {
+		if _, err := os.Stat(folder); err != nil {
+			continue // other machines, other folders
+		}
+		if err := t.addFolder(folder); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"libstdc++.so", "libsupc++.a"} {
+		from := filepath.Join(dir, name)
+		if _, err := os.Stat(from); err == nil {
+			if err := t.addFile(clean(from), from); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // askCompiler asks gcc where it keeps a file.
@@ -81,8 +126,8 @@ func askCompiler(question string) (string, error) {
 	return p, nil
 }
 
-// addCompilerFolder adds gcc's own folder without C++, link-time optimization
-// and sanitizers, which are most of it.
+// addCompilerFolder adds gcc's own folder without C++ (see addCxx), link-time
+// optimization and sanitizers, which are most of it.
 func (t tree) addCompilerFolder(dir string) error {
 	whole := tree{}
 	if err := whole.addFolder(dir, "plugin"); err != nil {

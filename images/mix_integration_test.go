@@ -80,6 +80,12 @@ end
 			t.Errorf("the guest says %q", got)
 		}
 	})
+	t.Run("an address that mix.exs computes", func(t *testing.T) {
+		deps := `{:far, git: "https://" <> Enum.join(["far", "example", "org"], ".") <> "/far.git"}`
+		refused(t, s, recipe("bad", source(t, "", elixirApp("bad", deps, ""))),
+			"it asked for the git repository https://far.example.org/far.git: neither the project nor its lock file declares it as text")
+	})
+	checkBuilders(t, s, 1)
 	t.Run("wrong key", func(t *testing.T) {
 		registry.Break(hextest.WrongKey)
 		refused(t, s, recipe("bad", source(t, "", elixirApp("bad", `{:quantile_estimator, "~> 0.2"}`, ""))), "the signature is not by")

@@ -180,7 +180,7 @@ func (p *proxy) deny(remote string) string {
 	p.mu.Unlock()
 	switch {
 	case !declared:
-		return "neither the project nor its lock file declares it"
+		return "neither the project nor its lock file declares it as text"
 	case strings.HasPrefix(remote, "file://") && !local(p.source):
 		return "a dependency on this machine's own folders"
 	case isSSH(remote) && host(remote) != host(p.source):
