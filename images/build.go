@@ -97,6 +97,9 @@ func (s *Store) cachedAs(ctx context.Context, b build) (Image, bool, error) {
 	if err := s.use(ctx, i); err != nil {
 		return Image{}, false, err
 	}
+	if _, err := s.hold(ctx, b.recipe.Name); err != nil {
+		return Image{}, false, err
+	}
 	img, err := s.describe(ctx, i)
 	img.Cached = true
 	return img, err == nil, err

@@ -9,6 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/containerd/v2/core/containers"
+	core "github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/protobuf/types/known/anypb"
+
 	"beamsandbox/images"
 )
 
@@ -81,6 +88,70 @@ func checkReferrers(t *testing.T, host, digest string) {
 	var body bytes.Buffer
 	if _, err := body.ReadFrom(res.Body); err != nil || !strings.Contains(body.String(), `"digest":"sha256:`) {
 		t.Errorf("referrers: %s %s, %v", res.Status, body.String(), err)
+	}
+}
+
+// TestHeld: what runs and the last image that was well stay, whatever was built
+// since, pruned or deleted behind our back; the others go.
+func TestHeld(t *testing.T) {
+	g, cfg := rooms(t)
+	s := open(t, cfg)
+	address := source(t, "counter", nil)
+	build := func(text string) images.Image {
+		commit(t, strings.TrimPrefix(address, "file://"), map[string]string{"src/more.erl": "-module(more).\n-export([x/0]).\nx() -> " + text + ".\n"})
+		return ensure(t, s, recipe("counter", address))
+	}
+	well := build("well")
+	if err := s.Good(t.Context(), "counter", well.Ref); err != nil {
+		t.Fatal(err)
+	}
+	bad := build("bad")
+	ctx, client := g.stack.Namespaced(t.Context()), g.stack.Client()
+	runs := build("runs")
+	container := containers.Container{ID: "counter", Image: runs.Ref, Runtime: containers.RuntimeInfo{Name: "io.containerd.runc.v2"}, Spec: &anypb.Any{TypeUrl: "x"}}
+	if _, err := client.ContainerService().Create(ctx, container); err != nil {
+		t.Fatal(err)
+	}
+	worse, newest := build("worse"), build("newest")
+	for range 2 {
+		if _, err := s.Prune(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		checkParts(t, g, map[string]bool{well.Digest: true, runs.Digest: true, newest.Digest: true, bad.Digest: false, worse.Digest: false})
+		for _, i := range []images.Image{well, runs, newest} { // somebody cleans up with ctr
+			if err := client.ImageService().Delete(ctx, i.Ref, core.SynchronousDelete()); err != nil && !errdefs.IsNotFound(err) {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(client.ContainerService().Delete(ctx, "counter"), s.Remove(t.Context(), "counter")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	left, err := client.LeasesService().List(ctx)
+	if err != nil || len(left) != 0 {
+		t.Errorf("leases of an app that is gone: %v, %v", left, err)
+	}
+}
+
+// checkParts looks which manifests, with all that they refer to, are there.
+func checkParts(t *testing.T, g *guests, want map[string]bool) {
+	t.Helper()
+	ctx, store := g.stack.Namespaced(t.Context()), g.stack.Client().ContentStore()
+	for id, there := range want {
+		_, err := store.Info(ctx, digest.Digest(id))
+		if (err == nil) != there {
+			t.Errorf("%s: %v, want there %v", id, err, there)
+		}
+		if err != nil || !there {
+			continue
+		}
+		ok, _, _, missing, err := core.Check(ctx, store, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.Digest(id)}, nil)
+		if err != nil || !ok || len(missing) != 0 {
+			t.Errorf("%s misses %v, %v", id, missing, err)
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func (s *Store) ensureImage(ctx context.Context, r Recipe) (Image, error) {
 		return Image{}, fmt.Errorf("find the image of %s again: %w", r.Name, errors.Join(err, errGone))
 	}
 	i.Cached = false
-	return i, s.prune(ctx, r.Name, kept, false)
+	return i, s.prune(ctx, r.Name)
 }
 
 // resolveImage says what an address names right now: the digest in it, that

@@ -95,6 +95,11 @@ func (s *Store) dismiss(ctx context.Context, i core.Image) (bool, error) {
 	if err != nil || !now.UpdatedAt.Equal(i.UpdatedAt) {
 		return false, nil
 	}
+	if name := i.Labels[labelApp]; name != "" {
+		if err := s.letGoOf(ctx, app.Name(name), i.Name); err != nil {
+			return false, err
+		}
+	}
 	err = s.depot.remove(ctx, true, i.Name)
 	return err == nil, err
 }

@@ -44,8 +44,8 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// A Store makes images and keeps them in containerd: for each app the one in
-// use and the one before it.
+// A Store makes images and keeps them in containerd: for each app the newest,
+// what runs, and the last one that was well before it.
 type Store struct {
 	depot   depot
 	root    string
@@ -76,7 +76,7 @@ type Store struct {
 // Erlang/OTP than the host VM runs.
 var ErrOTP = errors.New("another release of Erlang/OTP")
 
-// kept is how many builds of one app are kept: the one in use and the one
+// kept is how many releases of one app are kept: the one in use and the one
 // before it.
 const kept = 2
 
@@ -193,7 +193,7 @@ func (s *Store) ensure(ctx context.Context, r Recipe, seen func(*buildLog)) (Ima
 	if err != nil {
 		return Image{}, err
 	}
-	return i, s.prune(ctx, r.Name, kept, false)
+	return i, s.prune(ctx, r.Name)
 }
 
 // last finds the newest build of the same recipe for when a git remote does
@@ -238,7 +238,15 @@ func (s *Store) Remove(ctx context.Context, name app.Name) error {
 
 func (s *Store) remove(ctx context.Context, name app.Name) error {
 	defer s.lock(name)()
-	errs := []error{s.prune(ctx, name, 1, true), s.retire(ctx, name)}
+	running, err := s.depot.running(ctx)
+	if err != nil {
+		return err
+	}
+	errs := []error{
+		s.letGoOf(ctx, name, ""),
+		s.discard(ctx, name, 1, true, func(ref string, newer int) bool { return newer == 0 || running[ref] }),
+		s.retire(ctx, name),
+	}
 	for _, kind := range []string{"releases", "logs", "git", "locks"} {
 		errs = append(errs, os.RemoveAll(s.path(kind, string(name))))
 		_ = os.Remove(s.path(kind)) // it stays while another app has something there
@@ -268,29 +276,40 @@ func (s *Store) List(ctx context.Context) ([]Image, error) {
 	return append(out, code...), err
 }
 
-// prune removes all but the newest images and releases of an app.
-func (s *Store) prune(ctx context.Context, name app.Name, keep int, wait bool) error {
+// prune removes an app's images that are not held, and all but its newest
+// releases.
+func (s *Store) prune(ctx context.Context, name app.Name) error {
+	held, err := s.hold(ctx, name)
+	if err != nil {
+		return err
+	}
+	return s.discard(ctx, name, kept, false, func(ref string, _ int) bool { return held[ref] })
+}
+
+// discard removes the images of an app that keep does not want, by name and
+// by how many newer ones there are, and all but the newest releases.
+func (s *Store) discard(ctx context.Context, name app.Name, keepReleases int, wait bool, keep func(ref string, newer int) bool) error {
 	all, err := s.depot.list(ctx)
 	if err != nil {
 		return err
 	}
-	running, err := s.depot.running(ctx)
-	if err != nil {
-		return err
-	}
 	var old []string
+	newer := 0
 	for _, i := range all {
-		if i.Labels[labelApp] == string(name) {
+		if i.Labels[labelApp] != string(name) {
+			continue
+		}
+		if !keep(i.Name, newer) {
 			old = append(old, i.Name)
 		}
+		newer++
 	}
-	old = slices.DeleteFunc(old[min(keep, len(old)):], func(i string) bool { return running[i] })
 	releases, err := s.releases(name)
 	if err != nil {
 		return err
 	}
 	errs := []error{s.depot.remove(ctx, wait, old...)}
-	for _, r := range releases[min(keep, len(releases)):] {
+	for _, r := range releases[min(keepReleases, len(releases)):] {
 		errs = append(errs, os.RemoveAll(r.dir))
 	}
 	return errors.Join(errs...)

@@ -206,6 +206,7 @@ func (w *worker) watch(ctx context.Context, t health.Target, lost func(facts) bo
 		case err == nil:
 			if !once {
 				w.milestone("healthy", start)
+				w.good(ctx)
 			}
 			once, bad = true, 0
 			w.healthy(answer)

@@ -82,6 +82,27 @@ func (w *worker) prepare(ctx context.Context, img images.Image) {
 	}
 }
 
+// keeper is a room of images that keeps the last one of an app that was well.
+type keeper interface {
+	Good(ctx context.Context, name app.Name, ref string) error
+}
+
+// good tells the room of images that this one was well, beside what else goes
+// on: the room may be busy with the app's next version. The app is well all
+// the same when it cannot be told.
+func (w *worker) good(ctx context.Context) {
+	k, ok := w.rooms.Images.(keeper)
+	if !ok || w.image == nil || w.image.Ref == "" {
+		return
+	}
+	ref := w.image.Ref
+	w.run(func() {
+		if err := k.Good(ctx, w.name, ref); err != nil && ctx.Err() == nil {
+			w.log.Warn("keep the image of a healthy app", "app", w.name, "err", err)
+		}
+	})
+}
+
 // start walks from the image to a running task: network, gateway, task, in
 // this order, because a BEAM that finds no port mapper exits.
 func (w *worker) start(ctx context.Context) (task runtime.Task, err error) {

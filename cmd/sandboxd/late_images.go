@@ -43,6 +43,15 @@ func (l *lateImages) Ensure(ctx context.Context, r images.Recipe) (images.Image,
 	return store.Ensure(ctx, r)
 }
 
+// Good says that an app made of this image was well.
+func (l *lateImages) Good(ctx context.Context, name app.Name, ref string) error {
+	store, err := l.ready()
+	if err != nil {
+		return err
+	}
+	return store.Good(ctx, name, ref)
+}
+
 // Remove implements reconcile.Room.
 func (l *lateImages) Remove(ctx context.Context, name app.Name) error {
 	store, err := l.ready()
