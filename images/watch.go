@@ -95,6 +95,7 @@ func (s *Store) BuildLogs(ctx context.Context, w io.Writer) error {
 	defer all.Wait()
 	out := &sharedLines{w: w, fail: cancel}
 	var seen []*buildLog
+	last := map[app.Name]chan struct{}{} // closed when all of an app's last build was written
 	for ctx.Err() == nil {
 		logs, changed := s.live.all()
 		for name, l := range logs {
@@ -102,7 +103,15 @@ func (s *Store) BuildLogs(ctx context.Context, w io.Writer) error {
 				continue
 			}
 			seen = append(seen, l)
-			all.Go(func() { out.from(ctx, string(name), l) })
+			before, done := last[name], make(chan struct{})
+			last[name] = done
+			all.Go(func() {
+				defer close(done)
+				if before != nil {
+					<-before
+				}
+				out.from(ctx, string(name), l)
+			})
 		}
 		seen = slices.DeleteFunc(seen, func(l *buildLog) bool { return !l.goesOn() })
 		select {
