@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"beamsandbox/distribution/secure"
 	"beamsandbox/policy"
 	"beamsandbox/reconcile/app"
 )
@@ -27,6 +28,8 @@ type Member struct {
 	// The cookies that are about to replace these two, while a node may know
 	// one or the other; empty at other times.
 	NextCookie, NextHostCookie app.Secret
+	// What the gateway proves on each leg; an empty one is plain.
+	GuestTLS, HostTLS secure.Identity
 
 	Messages policy.Messages
 	Forward  []uint16 // ports on the host's loopback carried to the guest

@@ -201,6 +201,7 @@ func travel(m Member) *protocol.Member {
 		Guest: m.Guest, EPMD: m.EPMD, Host: m.Host,
 		Cookie: m.Cookie.Reveal(), HostCookie: m.HostCookie.Reveal(),
 		NextCookie: m.NextCookie.Reveal(), NextHostCookie: m.NextHostCookie.Reveal(),
+		GuestTLS: travelTLS(m.GuestTLS), HostTLS: travelTLS(m.HostTLS),
 		Forward: m.Forward, Messages: m.Messages,
 	}
 }

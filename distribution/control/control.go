@@ -35,6 +35,10 @@ type Config struct {
 	Addr    netip.AddrPort
 	EPMD    netip.AddrPort
 
+	// Secure makes TLS of an opened connection; nil: it is plain. Ctx bounds
+	// the handshake.
+	Secure func(ctx context.Context, conn net.Conn) (net.Conn, error)
+
 	MaxFrame int           // bytes of one answer; 0 means 16 MiB
 	TickTime time.Duration // Peer's net_ticktime; 0 means 60 s, OTP's default
 	Wait     time.Duration // how long Host.Call waits for a connection; 0 means 2 s

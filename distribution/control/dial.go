@@ -59,12 +59,24 @@ func dialWith(ctx context.Context, cfg Config, cookie app.Secret) (*Node, error)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w: %w", cfg.Peer, ErrUnreachable, err)
 	}
-	n, err := shakeHands(ctx, cfg, cookie, conn)
+	n, err := overTLS(ctx, cfg, cookie, conn)
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("dial %s: %w", cfg.Peer, err)
 	}
 	return n, nil
+}
+
+// overTLS shakes hands on a connection, inside TLS where that is wanted.
+func overTLS(ctx context.Context, cfg Config, cookie app.Secret, conn net.Conn) (*Node, error) {
+	if cfg.Secure == nil {
+		return shakeHands(ctx, cfg, cookie, conn)
+	}
+	inner, err := cfg.Secure(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	return shakeHands(ctx, cfg, cookie, inner)
 }
 
 // shakeHands makes a connection a Node.

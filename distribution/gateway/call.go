@@ -93,7 +93,7 @@ func (c *caller) connected(ctx context.Context) (*control.Node, error) {
 	spec := c.m.spec()
 	_, host, _ := strings.Cut(spec.Node, "@")
 	node, err := control.Dial(ctx, control.Config{
-		Name: "sandbox-gateway@" + host, Cookies: c.m.guestSecrets, Peer: spec.Node,
+		Name: "sandbox-gateway@" + host, Cookies: c.m.guestSecrets, Secure: c.m.guestConn, Peer: spec.Node,
 		Addr: spec.Guest, MaxFrame: maxAnswer, TickTime: c.m.s.cfg.Tick, Log: c.m.s.cfg.Log,
 	})
 	if err != nil {

@@ -49,6 +49,10 @@ func (m *member) hostDials(ctx context.Context, conn net.Conn, p *pending) (*lin
 	if err := m.barred(); err != nil {
 		return nil, err
 	}
+	conn, err := m.accepted(ctx, hostLeg, conn)
+	if err != nil {
+		return nil, err
+	}
 	host, guest := m.sides()
 	from, hostID, err := greet(conn, host)
 	if err != nil {
@@ -63,6 +67,9 @@ func (m *member) hostDials(ctx context.Context, conn net.Conn, p *pending) (*lin
 		return nil, fmt.Errorf("dial guest: %w", err)
 	}
 	p.add(guestConn)
+	if guestConn, err = m.dialed(ctx, guestLeg, guestConn); err != nil {
+		return nil, err
+	}
 	guestID, err := relay(from, hostID, host, wire.NewDialer(guestConn), guest)
 	if err != nil {
 		m.doubt(guestLeg, err)
@@ -79,6 +86,10 @@ func (m *member) guestDials(ctx context.Context, conn net.Conn, p *pending) (*li
 	if err := m.barred(); err != nil {
 		return nil, err
 	}
+	conn, err := m.accepted(ctx, guestLeg, conn)
+	if err != nil {
+		return nil, err
+	}
 	host, guest := m.sides()
 	from, guestID, err := greet(conn, guest)
 	if err != nil {
@@ -91,6 +102,9 @@ func (m *member) guestDials(ctx context.Context, conn net.Conn, p *pending) (*li
 		return nil, err
 	}
 	p.add(hostConn)
+	if hostConn, err = m.dialed(ctx, hostLeg, hostConn); err != nil {
+		return nil, err
+	}
 	hostID, err := relay(from, guestID, guest, wire.NewDialer(hostConn), host)
 	if err != nil {
 		m.doubt(hostLeg, err)

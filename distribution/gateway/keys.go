@@ -16,7 +16,8 @@ const (
 	legs
 )
 
-// Rekey gives a member other cookies, for the next handshakes: its link stays.
+// Rekey gives a member other cookies and certificates, for the next
+// handshakes: its link stays. A plain leg stays plain.
 func (s *Server) Rekey(name string, keys protocol.Keys) (protocol.Node, error) {
 	m, err := s.member(name)
 	if err != nil {
@@ -26,6 +27,9 @@ func (s *Server) Rekey(name string, keys protocol.Keys) (protocol.Node, error) {
 		if pair != nil && pair.Now == "" {
 			return protocol.Node{}, fmt.Errorf("change the cookies of %s: a cookie is empty", name)
 		}
+	}
+	if err := checkTLS(name, keys.GuestTLS, keys.HostTLS); err != nil {
+		return protocol.Node{}, err
 	}
 	m.rekey(keys)
 	return m.node(), nil
@@ -52,6 +56,12 @@ func (m *member) rekey(keys protocol.Keys) {
 	if k := keys.Host; k != nil {
 		m.wanted.HostCookie, m.wanted.NextHostCookie = k.Now, k.Next
 		m.doubted[hostLeg] = false
+	}
+	if keys.GuestTLS != nil && m.wanted.GuestTLS != nil {
+		m.wanted.GuestTLS = keys.GuestTLS
+	}
+	if keys.HostTLS != nil && m.wanted.HostTLS != nil {
+		m.wanted.HostTLS = keys.HostTLS
 	}
 }
 

@@ -79,6 +79,9 @@ func checkMember(spec protocol.Member) error {
 	if spec.Cookie == "" || spec.HostCookie == "" {
 		return fmt.Errorf("set member %s: a cookie is empty", spec.Name)
 	}
+	if err := checkTLS(spec.Name, spec.GuestTLS, spec.HostTLS); err != nil {
+		return err
+	}
 	for _, addr := range []netip.AddrPort{spec.Guest, spec.EPMD, spec.Host} {
 		if !addr.IsValid() || addr.Port() == 0 {
 			return fmt.Errorf("set member %s: address %s is not complete", spec.Name, addr)

@@ -29,18 +29,26 @@ const (
 // ErrTooLarge is wrapped by the error about an announced size over the limit.
 var ErrTooLarge = errors.New("over the limit")
 
+// Wide is a connection whose handshake messages stand behind four bytes of
+// length instead of two: over TLS a BEAM knows one framing alone.
+type Wide interface{ WideHandshake() }
+
 // ReadHandshake reads one handshake message: two bytes of big-endian length,
-// then the message. Limit is its largest size in bytes; 0 means MaxHandshake.
+// four if r is Wide, then the message. Limit is its largest size in bytes; 0 means MaxHandshake.
 func ReadHandshake(r io.Reader, limit int) ([]byte, error) {
 	if limit <= 0 {
 		limit = MaxHandshake
 	}
-	var head [2]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+	var length [4]byte
+	head := length[2:]
+	if _, wide := r.(Wide); wide {
+		head = length[:]
+	}
+	if _, err := io.ReadFull(r, head); err != nil {
 		return nil, err
 	}
-	n := int(binary.BigEndian.Uint16(head[:]))
-	if n > limit {
+	n := uint64(binary.BigEndian.Uint32(length[:]))
+	if n > uint64(limit) {
 		return nil, fmt.Errorf("read handshake: message of %d bytes is %w of %d", n, ErrTooLarge, limit)
 	}
 	if n == 0 {
@@ -53,13 +61,17 @@ func ReadHandshake(r io.Reader, limit int) ([]byte, error) {
 	return msg, nil
 }
 
-// WriteHandshake writes one handshake message behind its two-byte length, in
-// one Write.
+// WriteHandshake writes one handshake message behind its two-byte length, four
+// bytes if w is Wide, in one Write.
 func WriteHandshake(w io.Writer, msg []byte) error {
 	if len(msg) > 0xFFFF {
 		return fmt.Errorf("write handshake: message of %d bytes is %w of %d", len(msg), ErrTooLarge, 0xFFFF)
 	}
-	_, err := w.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...))
+	head := binary.BigEndian.AppendUint16(nil, uint16(len(msg)))
+	if _, wide := w.(Wide); wide {
+		head = append([]byte{0, 0}, head...)
+	}
+	_, err := w.Write(append(head, msg...))
 	return err
 }
 

@@ -85,3 +85,22 @@ func (p *shortPipe) Write(b []byte) (int, error) {
 	p.left -= len(b)
 	return len(b), nil
 }
+
+// wide is a connection over TLS, as far as framing goes.
+type wide struct{ bytes.Buffer }
+
+func (*wide) WideHandshake() {}
+
+func TestWideHandshake(t *testing.T) {
+	var c wide
+	if err := WriteHandshake(&c, []byte("sok")); err != nil || c.String() != "\x00\x00\x00\x03sok" {
+		t.Errorf("wrote %q, %v", c.String(), err)
+	}
+	if msg, err := ReadHandshake(&c, 0); err != nil || string(msg) != "sok" {
+		t.Errorf("read %q, %v", msg, err)
+	}
+	c.WriteString("\x01\x00\x00\x03sok")
+	if _, err := ReadHandshake(&c, 0); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("16 MB announced: %v", err)
+	}
+}

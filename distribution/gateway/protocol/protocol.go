@@ -2,7 +2,7 @@
 // one request and one answer for each connection to a unix socket, as JSON
 // behind a length, with sockets passed beside it.
 //
-// It carries cookies in clear, so its messages are never logged and its
+// It carries cookies and keys in clear, so its messages are never logged and its
 // socket belongs to root alone.
 package protocol
 
@@ -30,7 +30,7 @@ const (
 	OpProbeHTTP Op = "probe_http" // GET Probe.Path at the guest's Probe.Port
 	OpProbeTCP  Op = "probe_tcp"  // connect to the guest's Probe.Port
 	OpEvents    Op = "events"     // an endless stream of Event, after one Response
-	OpKeys      Op = "keys"       // the member Name's cookies become as in Keys
+	OpKeys      Op = "keys"       // the member Name's cookies and certificates become as in Keys
 	OpQuit      Op = "quit"       // leave, if no member is served
 )
 
@@ -48,7 +48,7 @@ type Request struct {
 	Sockets []netip.AddrPort `json:"sockets,omitempty"`
 }
 
-// Member is distribution.Member as it travels, cookies in clear.
+// Member is distribution.Member as it travels, secrets in clear.
 type Member struct {
 	Name       string         `json:"name"`
 	Node       string         `json:"node"`
@@ -62,16 +62,30 @@ type Member struct {
 	// know them; empty at other times.
 	NextCookie     string `json:"next_cookie,omitempty"`
 	NextHostCookie string `json:"next_host_cookie,omitempty"`
+	// What the gateway proves on each leg that speaks TLS; nil: it is plain.
+	GuestTLS *TLS `json:"guest_tls,omitempty"`
+	HostTLS  *TLS `json:"host_tls,omitempty"`
 
 	Forward []uint16 `json:"forward,omitempty"`
 
 	Messages policy.Messages `json:"messages"`
 }
 
-// Keys are new cookies for a member that is there; nil leaves a leg as it is.
+// Keys are new cookies and certificates for a member that is there; nil leaves
+// a leg as it is.
 type Keys struct {
 	Guest *KeyPair `json:"guest,omitempty"`
 	Host  *KeyPair `json:"host,omitempty"`
+
+	GuestTLS *TLS `json:"guest_tls,omitempty"`
+	HostTLS  *TLS `json:"host_tls,omitempty"`
+}
+
+// TLS is secure.Identity as it travels, its key in clear.
+type TLS struct {
+	CA   string `json:"ca"`
+	Cert string `json:"cert"`
+	Key  string `json:"key"`
 }
 
 // KeyPair is the cookie of one leg, and the one that is about to replace it.

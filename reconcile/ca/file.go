@@ -1,0 +1,78 @@
+package ca
+
+import (
+	"crypto/ecdsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"beamsandbox/reconcile/app"
+)
+
+const (
+	certBlock = "CERTIFICATE"
+	keyBlock  = "PRIVATE KEY"
+)
+
+// read reads a certificate and its key from one file.
+func read(path string) (Issued, *x509.Certificate, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Issued{}, nil, fmt.Errorf("read certificate: %w", err)
+	}
+	block, rest := pem.Decode(data)
+	if block == nil || block.Type != certBlock {
+		return Issued{}, nil, fmt.Errorf("read certificate: %s holds none: remove it", path)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return Issued{}, nil, fmt.Errorf("read certificate: %s: %w: remove it", path, err)
+	}
+	key, _ := pem.Decode(rest)
+	if key == nil || key.Type != keyBlock {
+		return Issued{}, nil, fmt.Errorf("read certificate: %s holds no private key: remove it", path)
+	}
+	whole := cert.NotAfter.Sub(cert.NotBefore)
+	return Issued{Cert: string(pem.EncodeToMemory(block)), Key: app.NewSecret(string(pem.EncodeToMemory(key))),
+		Due: cert.NotBefore.Add(whole / 3 * 2), Ends: cert.NotAfter}, cert, nil
+}
+
+func parseKey(text app.Secret) (*ecdsa.PrivateKey, error) {
+	block, _ := pem.Decode([]byte(text.Reveal()))
+	if block == nil {
+		return nil, errors.New("no private key")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("the private key cannot be read") // the cause may quote it
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("the private key is not an ECDSA key")
+	}
+	return key, nil
+}
+
+// replace writes a 0600 file that is either the old or the new one, whenever
+// we are interrupted.
+func replace(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+	}
+	return nil
+}
