@@ -43,7 +43,7 @@ func (g gitSource) resolve(ctx context.Context, r Recipe) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	commit, ok := lookup(refs, r.Source.Ref)
+	commit, _, ok := lookup(refs, r.Source.Ref)
 	if !ok {
 		return "", fmt.Errorf("resolve %q in %s: the repository has no such branch or tag; a commit is given in full", r.Source.Ref, stripUser(r.Source.URL))
 	}
@@ -51,17 +51,18 @@ func (g gitSource) resolve(ctx context.Context, r Recipe) (string, error) {
 }
 
 // lookup finds a ref as git rev-parse does: full name, tag, branch; no name
-// means HEAD. An annotated tag leads to its commit.
-func lookup(refs map[string]string, ref string) (string, bool) {
+// means HEAD. An annotated tag leads to its commit. It reports whether the ref
+// is one that moves.
+func lookup(refs map[string]string, ref string) (commit string, branch, ok bool) {
 	if ref == "" {
 		ref = "HEAD"
 	}
 	for _, name := range []string{ref + "^{}", ref, "refs/tags/" + ref + "^{}", "refs/tags/" + ref, "refs/heads/" + ref} {
 		if commit, ok := refs[name]; ok {
-			return commit, true
+			return commit, name == "HEAD" || strings.HasPrefix(name, "refs/heads/"), true
 		}
 	}
-	return "", false
+	return "", false, false
 }
 
 // list returns the remote's refs by full name; peeled tags end in "^{}".

@@ -46,7 +46,7 @@ func (w *worker) build(ctx context.Context) error {
 	if w.image != nil {
 		return nil
 	}
-	if img, ok := w.remembered(ctx); ok {
+	if img, ok := w.remembered(ctx); ok && w.moved == "" {
 		w.image = &img
 		return nil
 	}

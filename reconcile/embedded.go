@@ -107,6 +107,7 @@ func (w *worker) load(ctx context.Context) error {
 		return err
 	}
 	w.coded("load", telemetry.Meta("paths_count", term.Int(len(w.image.CodePaths))))
+	w.moved = ""
 	image, now := *w.image, time.Now()
 	w.post(func(s *state) {
 		if e := s.of(w); e != nil {

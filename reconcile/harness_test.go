@@ -23,7 +23,8 @@ type bench struct {
 	world *reconciletest.World
 	r     *reconcile.Reconciler
 	root  string
-	files reconcile.Cookies // nil: those of the world
+	files reconcile.Cookies                     // nil: those of the world
+	rooms func(reconcile.Rooms) reconcile.Rooms // nil: those of the world
 
 	observe func(telemetry.Event) // what the reconciler tells, nil: nobody
 	stop    context.CancelFunc
@@ -48,11 +49,14 @@ func (b *bench) start() {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(b.Output(), nil))
 	}
-	cookies := b.files
+	cookies, rooms := b.files, b.world.Rooms()
 	if cookies == nil {
 		cookies = b.world.Cookies
 	}
-	b.r = reconcile.New(cfg, b.world.Rooms(), b.world.Host, b.world.Repo, cookies, policy.Rules{}, log)
+	if b.rooms != nil {
+		rooms = b.rooms(rooms)
+	}
+	b.r = reconcile.New(cfg, rooms, b.world.Host, b.world.Repo, cookies, policy.Rules{}, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop, b.done = cancel, make(chan struct{})
 	go func(r *reconcile.Reconciler, done chan struct{}) {

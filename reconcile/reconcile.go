@@ -86,10 +86,12 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			s.pass()
+			s.askHeads()
 			s.spawn(func() { r.resync(ctx) })
 		case <-r.trigger:
 			s.retryAll()
 			s.pass()
+			s.askHeads()
 		case change := <-r.inbox:
 			change(s)
 		}

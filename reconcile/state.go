@@ -24,6 +24,7 @@ type state struct {
 	fetched time.Time
 	problem string // why the last pass stopped short
 
+	heading  bool // branches are being asked for
 	adopted  bool // what runs is known
 	passing  bool // a pass is on its way
 	again    bool // and another was asked for

@@ -24,6 +24,7 @@ type worker struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 	last    record // what history knows of the app
+	moved   string // where the branch of its source is, for a worker that is there because it moved
 
 	claimed  bool         // what runs is ours to change
 	old      Have         // what ran when we claimed it
@@ -126,6 +127,7 @@ func (w *worker) report(err error) time.Duration {
 	if errors.As(err, &end) {
 		rec.Ended = end.exit.At
 	}
+	keep := w.moved == "" // else it is not why the app itself would not run
 	w.log.Warn("app needs another try", "app", w.name, "reason", v.reason, "wait", wait, "err", err)
 	w.post(func(s *state) {
 		e := s.of(w)
@@ -137,7 +139,9 @@ func (w *worker) report(err error) time.Duration {
 			e.view.Restarts++
 		}
 		rec.Restarts = e.view.Restarts
-		s.history[w.name], s.unsaved = rec, true
+		if keep {
+			s.history[w.name], s.unsaved = rec, true
+		}
 		s.setPhase(e, w, v.phase, v.reason, err.Error())
 		e.view.NextRetry = next
 		s.tell(status.Event{App: string(w.name), Kind: "error", Text: err.Error(), Phase: v.phase})

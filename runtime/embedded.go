@@ -40,7 +40,8 @@ func NewEmbedded(host Caller) *Embedded { return &Embedded{host: hostVM{host}} }
 
 // Ensure makes an app run as c says: its code paths, its environment, and it
 // and its dependencies started. A changed Env alone is set on the running
-// application; anything else stops, unloads and loads it anew.
+// application; anything else, code that is elsewhere too, stops, unloads and
+// loads it anew.
 func (e *Embedded) Ensure(ctx context.Context, c EmbeddedConfig) (EmbeddedApp, error) {
 	e.turn.Lock()
 	defer e.turn.Unlock()
@@ -57,7 +58,7 @@ func (e *Embedded) Ensure(ctx context.Context, c EmbeddedConfig) (EmbeddedApp, e
 	switch alive := running[c.Name]; {
 	case alive && !known:
 		return EmbeddedApp{}, fmt.Errorf("embed %s: the host VM runs an application of that name by itself: rename one of them", c.Name)
-	case alive && have.digest == c.Digest:
+	case alive && have.digest == c.Digest && slices.Equal(have.paths, c.CodePaths):
 		return have.state(true), nil
 	case alive && have.version == c.Version && slices.Equal(have.paths, c.CodePaths):
 		err = Reconfigure(ctx, e.host, c.Name, have.env, c.Env)

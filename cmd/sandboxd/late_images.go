@@ -52,6 +52,15 @@ func (l *lateImages) Good(ctx context.Context, name app.Name, ref string) error 
 	return store.Good(ctx, name, ref)
 }
 
+// Head says where a source is now (reconcile's header).
+func (l *lateImages) Head(ctx context.Context, src app.Source) (string, error) {
+	store, err := l.ready()
+	if err != nil {
+		return "", err
+	}
+	return store.Head(ctx, src)
+}
+
 // Remove implements reconcile.Room.
 func (l *lateImages) Remove(ctx context.Context, name app.Name) error {
 	store, err := l.ready()
