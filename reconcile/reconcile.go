@@ -27,7 +27,7 @@ type Reconciler struct {
 	rooms   Rooms
 	host    HostVM
 	repo    Repo
-	cookies Cookies
+	cookies *clusterCookies
 	rules   policy.Rules
 	log     *slog.Logger
 
@@ -50,7 +50,7 @@ type Reconciler struct {
 func New(cfg Config, rooms Rooms, host HostVM, repo Repo, cookies Cookies, rules policy.Rules, log *slog.Logger) *Reconciler {
 	cfg = cfg.withDefaults()
 	r := &Reconciler{
-		cfg: cfg, rooms: rooms, host: host, repo: repo, cookies: cookies, rules: rules, log: log,
+		cfg: cfg, rooms: rooms, host: host, repo: repo, cookies: &clusterCookies{Cookies: cookies}, rules: rules, log: log,
 		inbox:   make(chan func(*state)),
 		trigger: make(chan struct{}, 1),
 		stopped: make(chan struct{}),
@@ -82,15 +82,18 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			s.leaveMacula()
 			r.wind(s, cancel)
 			return nil
 		case <-tick.C:
 			s.pass()
+			s.askMacula()
 			s.askHeads()
 			s.spawn(func() { r.resync(ctx) })
 		case <-r.trigger:
 			s.retryAll()
 			s.pass()
+			s.askMacula()
 			s.askHeads()
 		case change := <-r.inbox:
 			change(s)

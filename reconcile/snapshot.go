@@ -39,7 +39,7 @@ func (s *state) publish() {
 // whole is the snapshot.
 func (s *state) whole() *status.Host {
 	h := &status.Host{
-		HostNode: s.cfg.HostNode, HostUp: s.hostUp, HostOTP: s.hostOTP,
+		HostNode: s.cfg.HostNode, HostUp: s.hostUp, HostOTP: s.hostOTP, Macula: s.cluster.status(),
 		Repo: s.cfg.RepoURL, Branch: s.cfg.Branch, Commit: s.commit.Hash, Fetched: s.fetched,
 		Error: s.problem, Containerd: s.cfg.Containerd, Gateway: s.gatewayErr == nil,
 		Settled: s.adopted && s.commit.Hash != "" && s.problem == "" && !s.passing,

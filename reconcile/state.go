@@ -32,6 +32,9 @@ type state struct {
 	draining []chan struct{}
 
 	hostUp     bool
+	hostLinks  int     // counts our connections to the host VM
+	cluster    cluster // of the host VM
+	asking     bool    // Macula is being looked at
 	hostOTP    string
 	hostListed int                                // counts how often the host VM was asked what it runs
 	board      board                              // what the publisher of components was told

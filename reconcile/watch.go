@@ -28,10 +28,13 @@ func (s *state) hostChanged(up bool) {
 		return
 	}
 	s.hostUp = up
+	s.hostLinks++
+	s.cluster = cluster{}
 	kind, text := "host_down", "the host VM "+s.cfg.HostNode+" is gone"
 	if up {
 		kind, text = "host_up", "the host VM "+s.cfg.HostNode+" is there"
 		s.learnHost()
+		s.askMacula()
 	} else {
 		s.hostOTP = ""
 	}

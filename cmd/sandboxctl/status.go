@@ -57,6 +57,9 @@ func writeHost(w io.Writer, h status.Host) {
 		}
 	}
 	fmt.Fprintf(w, "host      %s (%s)\n", h.HostNode, up)
+	if h.Macula != nil {
+		fmt.Fprintf(w, "macula    %s\n", maculaText(*h.Macula))
+	}
 	fmt.Fprintf(w, "commit    %s of %s %s\n", orDash(short(h.Commit, 12)), line(h.Repo), h.Branch)
 	if h.Error != "" {
 		fmt.Fprintf(w, "error     %s\n", line(h.Error))
@@ -65,6 +68,18 @@ func writeHost(w io.Writer, h status.Host) {
 		fmt.Fprintln(w, "gateway   not running")
 	}
 	fmt.Fprintln(w)
+}
+
+// maculaText says who keeps the cluster together, function by function.
+func maculaText(m status.Macula) string {
+	text := "asked for " + orDash(strings.Join(m.Asked, " "))
+	if len(m.Own) > 0 {
+		text += "; our own " + strings.Join(m.Own, " ")
+	}
+	if m.Error != "" {
+		text += "; error: " + line(m.Error)
+	}
+	return text
 }
 
 func writeApps(w io.Writer, apps []status.App, now time.Time) {

@@ -14,6 +14,7 @@ import (
 	"beamsandbox/distribution/term"
 	"beamsandbox/images"
 	"beamsandbox/reconcile/health"
+	"beamsandbox/reconcile/macula"
 )
 
 // mesh fetches content through the host VM (images.Mesh).
@@ -35,12 +36,14 @@ const spool = `(fun() -> case macula_content:fetch(Mcid) of
 
 // fetchMesh has the host VM fetch mcid with macula_content:fetch/1.
 func fetchMesh(ctx context.Context, host hostVM, mcid string) (io.ReadCloser, error) {
-	loaded, err := health.Answer(host.Call(ctx, "code", "ensure_loaded", term.Atom("macula_content")))
-	if err != nil {
-		return nil, fmt.Errorf("ask the host VM for Macula: %w", err)
-	}
-	if t, _ := loaded.(term.Tuple); len(t) != 2 || t[0] != term.Atom("module") {
+	exports, loaded, err := macula.Exports(ctx, host, "macula_content", "fetch/1")
+	switch {
+	case err != nil:
+		return nil, err
+	case !loaded:
 		return nil, fmt.Errorf("%w: the module macula_content is not on the host VM's code path; start Macula there", images.ErrMesh)
+	case !exports["fetch/1"]:
+		return nil, fmt.Errorf("%w that fetches: its module macula_content exports no fetch/1; run another version of Macula there", images.ErrMesh)
 	}
 	dir, err := os.MkdirTemp("", "beamsandbox-mesh-")
 	if err != nil {

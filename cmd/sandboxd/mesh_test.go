@@ -15,6 +15,7 @@ import (
 // fakeHost is a host VM with Macula or without, as far as fetchMesh asks.
 type fakeHost struct {
 	macula bool
+	old    bool      // and its macula_content has no fetch/1
 	answer term.Term // of the fetch; nil: it writes "release"
 }
 
@@ -22,6 +23,8 @@ func (h fakeHost) Call(_ context.Context, module, _ string, args ...term.Term) (
 	switch {
 	case module == "code" && h.macula:
 		return term.Tuple{term.Atom("module"), args[0]}, nil
+	case module == "erlang":
+		return term.Atom(map[bool]string{true: "false", false: "true"}[h.old]), nil
 	case module == "code":
 		return term.Tuple{term.Atom("error"), term.Atom("nofile")}, nil
 	case module != "erl_eval":
@@ -56,8 +59,11 @@ func TestFetchMesh(t *testing.T) {
 	if _, err := fetchMesh(t.Context(), fakeHost{}, "mcid1-x"); !errors.Is(err, images.ErrMesh) {
 		t.Errorf("no Macula: %v", err)
 	}
+	if _, err := fetchMesh(t.Context(), fakeHost{macula: true, old: true}, "mcid1-x"); !errors.Is(err, images.ErrMesh) || !strings.Contains(err.Error(), "no fetch/1") {
+		t.Errorf("a Macula that fetches nothing: %v", err)
+	}
 	refusal := term.Tuple{term.Atom("error"), term.Atom("not_found")}
-	if _, err := fetchMesh(t.Context(), fakeHost{true, refusal}, "mcid1-x"); err == nil || !strings.Contains(err.Error(), "{error,not_found}") {
+	if _, err := fetchMesh(t.Context(), fakeHost{macula: true, answer: refusal}, "mcid1-x"); err == nil || !strings.Contains(err.Error(), "{error,not_found}") {
 		t.Errorf("not in the mesh: %v", err)
 	}
 }

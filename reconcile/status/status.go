@@ -34,6 +34,7 @@ type Host struct {
 	HostUp     bool      `json:"host_up"`
 	HostError  string    `json:"host_error,omitempty"` // why it is not
 	HostOTP    string    `json:"host_otp,omitempty"`
+	Macula     *Macula   `json:"macula,omitempty"` // nil: the host VM has no module macula
 	Repo       string    `json:"repo"`
 	Branch     string    `json:"branch,omitempty"`
 	Commit     string    `json:"commit,omitempty"`
