@@ -24,6 +24,7 @@ type cluster struct {
 	platform macula.Platform
 	cookie   app.Secret // empty: not Macula's to say
 	told     bool       // cookie is known
+	epoch    int        // of the cookies, when the look began
 	err      error
 }
 
@@ -55,6 +56,7 @@ func (s *state) askMacula() {
 func (r *Reconciler) meetMacula(ctx context.Context, known macula.Platform) (c cluster) {
 	ctx, cancel := context.WithTimeout(ctx, maculaCall)
 	defer cancel()
+	c.epoch = r.cookies.now()
 	if c.platform, c.err = macula.Detect(ctx, r.host); c.err != nil || !c.platform.Present {
 		c.told = c.err == nil
 		return c
@@ -97,7 +99,7 @@ func (s *state) learnMacula(c cluster) {
 		s.log.Info("Macula", "node", s.cfg.HostNode, "asked", c.platform.Delegated(), "own", c.platform.Own())
 	}
 	s.cluster = c
-	if c.told && s.cookies.learn(c.cookie) {
+	if c.told && s.cookies.learn(c.cookie, c.epoch) {
 		s.log.Info("the cluster's cookie is another one, as Macula says")
 		s.retell()
 	}
@@ -138,12 +140,35 @@ func errorText(err error) string {
 	return err.Error()
 }
 
+// clusterHost is the host VM as somebody who gives the cluster a cookie sees
+// it: Macula takes it where it serves that.
+type clusterHost struct{ HostVM }
+
+// setCookie gives a node a cookie for all nodes that it has no other one for.
+func setCookie(ctx context.Context, node caller, self term.Term, cookie app.Secret) error {
+	if host, ok := node.(clusterHost); ok {
+		p, err := macula.Detect(ctx, host)
+		if err == nil && p.Serves(macula.SetCookie) {
+			return p.SetCookie(ctx, host, cookie)
+		}
+	}
+	_, err := health.Answer(node.Call(ctx, "erlang", "set_cookie", self, term.Atom(cookie.Reveal())))
+	return err
+}
+
 // clusterCookies are Cookies whose cluster's cookie is the one that Macula
 // says, once it has said one.
 type clusterCookies struct {
 	Cookies
 	mu     sync.RWMutex
 	macula app.Secret
+	epoch  int // counts the cookies that were replaced
+}
+
+func (c *clusterCookies) now() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.epoch
 }
 
 // Cluster is described at Cookies.
@@ -156,12 +181,26 @@ func (c *clusterCookies) Cluster() (app.Secret, error) {
 	return c.Cookies.Cluster()
 }
 
-// learn takes over what Macula says, which may be nothing, and reports whether
-// Cluster has changed by that.
-func (c *clusterCookies) learn(cookie app.Secret) bool {
+// Commit is described at Cookies: what Macula said before is the old one.
+func (c *clusterCookies) Commit(name app.Name) error {
+	err := c.Cookies.Commit(name)
+	if err == nil && name == clusterCookie {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.macula = app.Secret{}
+		c.epoch++
+	}
+	return err
+}
+
+// learn takes over what Macula said in an epoch, which may be nothing, and
+// reports whether Cluster has changed by that. What is replaced by now is no news.
+func (c *clusterCookies) learn(cookie app.Secret, epoch int) bool {
 	before, err := c.Cluster()
 	c.mu.Lock()
-	c.macula = cookie
+	if c.epoch == epoch {
+		c.macula = cookie
+	}
 	c.mu.Unlock()
 	after, err2 := c.Cluster()
 	return err == nil && err2 == nil && before.Reveal() != after.Reveal()

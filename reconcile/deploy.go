@@ -145,6 +145,7 @@ func (w *worker) member(ctx context.Context, net netns.Network) error {
 	gateway := w.vitals.get().gateway
 	w.node = w.spec.Node(w.cfg.Hostname, w.cfg.NodePrefix)
 	loopback := netip.MustParseAddr("127.0.0.1")
+	events := w.linkEvents.Load()
 	node, err := w.rooms.Nodes.Ensure(ctx, distribution.Member{
 		Name:       w.name,
 		Node:       w.node,
@@ -165,7 +166,10 @@ func (w *worker) member(ctx context.Context, net netns.Network) error {
 		return err
 	}
 	w.gateway = gateway
-	w.vitals.set(func(f *facts) { // only what is news: the events may be ahead of this answer
+	w.vitals.set(func(f *facts) {
+		if w.linkEvents.Load() != events { // they may be ahead of this answer
+			return
+		}
 		f.registered = f.registered || node.Registered
 		f.linked = f.linked || node.Up
 	})

@@ -24,6 +24,7 @@ type bench struct {
 	r     *reconcile.Reconciler
 	root  string
 	files reconcile.Cookies                     // nil: those of the world
+	host  reconcile.HostVM                      // nil: that of the world
 	rooms func(reconcile.Rooms) reconcile.Rooms // nil: those of the world
 
 	observe func(telemetry.Event) // what the reconciler tells, nil: nobody
@@ -56,7 +57,11 @@ func (b *bench) start() {
 	if b.rooms != nil {
 		rooms = b.rooms(rooms)
 	}
-	b.r = reconcile.New(cfg, rooms, b.world.Host, b.world.Repo, cookies, policy.Rules{}, log)
+	host := b.host
+	if host == nil {
+		host = b.world.Host
+	}
+	b.r = reconcile.New(cfg, rooms, host, b.world.Repo, cookies, policy.Rules{}, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop, b.done = cancel, make(chan struct{})
 	go func(r *reconcile.Reconciler, done chan struct{}) {

@@ -120,7 +120,7 @@ func takesCookie(ctx context.Context, node caller, c distribution.Cookie) error 
 	if err != nil {
 		return err
 	}
-	_, set := health.Answer(node.Call(ctx, "erlang", "set_cookie", self, term.Atom(c.Next.Reveal())))
+	set := setCookie(ctx, node, self, c.Next)
 	now, err := health.Answer(node.Call(ctx, "erlang", "get_cookie"))
 	switch {
 	case err != nil:

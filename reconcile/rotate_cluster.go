@@ -87,7 +87,7 @@ func (r *Reconciler) clusterTakes(ctx context.Context, c distribution.Cookie) (o
 	for _, node := range others {
 		asked = append(asked, remote{r.host, node})
 	}
-	asked = append(asked, r.host)
+	asked = append(asked, clusterHost{r.host})
 	for i, node := range asked {
 		err := takesCookie(ctx, node, c)
 		if err == nil {
