@@ -22,12 +22,13 @@ type project struct {
 	vm            term.Map
 	env           term.Map
 	port          uint16
+	ssh           sshFiles // for a source over ssh
 }
 
 // describe finds the application in a folder or behind a git URL; scratch is
 // a folder for the clone.
 func describe(ctx context.Context, source string, o runOptions, scratch string) (project, error) {
-	p, tree, err := locate(ctx, source, o.ref, scratch)
+	p, tree, err := locate(ctx, source, o, scratch)
 	if err != nil {
 		return project{}, err
 	}
@@ -39,21 +40,28 @@ func describe(ctx context.Context, source string, o runOptions, scratch string) 
 }
 
 // locate says where the source is, in app.config's words, and opens its files.
-func locate(ctx context.Context, source, ref, scratch string) (project, fs.FS, error) {
+func locate(ctx context.Context, source string, o runOptions, scratch string) (project, fs.FS, error) {
 	if i, err := os.Stat(source); err == nil && i.IsDir() {
 		dir, err := filepath.Abs(source)
 		if err != nil {
 			return project{}, nil, err
 		}
-		if ref != "" {
+		if o.ref != "" {
 			return project{}, nil, usage(errors.New("--ref goes with a git URL, not with a folder"))
+		}
+		if _, err := sshFor("", o.ssh); err != nil {
+			return project{}, nil, err
 		}
 		return project{source: sourceMap("path", "path", dir, "")}, os.DirFS(dir), nil
 	}
 	if !strings.Contains(source, "://") && !strings.Contains(source, "@") {
 		return project{}, nil, usage(fmt.Errorf("%s is neither a folder nor a git URL", source))
 	}
-	repo, err := git.Open(git.Config{URL: source, Branch: ref, Dir: scratch})
+	files, err := sshFor(source, o.ssh)
+	if err != nil {
+		return project{}, nil, err
+	}
+	repo, err := git.Open(git.Config{URL: source, Branch: o.ref, Dir: scratch, SSHKey: files.key, KnownHosts: files.knownHosts})
 	if err != nil {
 		return project{}, nil, err
 	}
@@ -61,7 +69,7 @@ func locate(ctx context.Context, source, ref, scratch string) (project, fs.FS, e
 	if err != nil {
 		return project{}, nil, err
 	}
-	return project{source: sourceMap("git", "url", source, c.Hash)}, c.Tree, nil
+	return project{source: sourceMap("git", "url", source, c.Hash), ssh: files}, c.Tree, nil
 }
 
 func sourceMap(kind, key, place, ref string) term.Map {

@@ -22,6 +22,7 @@ type runOptions struct {
 	memory, schedulers      int
 	env                     []string
 	port                    uint16
+	ssh                     sshFiles
 	keep, stop              bool
 	patience                time.Duration
 }
@@ -49,6 +50,8 @@ the guest gracefully and leaves nothing but the build cache. Needs root.`,
 	f := c.Flags()
 	f.StringVar(&o.name, "name", "", "application to run (default: the one that the project defines)")
 	f.StringVar(&o.ref, "ref", "", "branch of a git URL (default: the remote's HEAD)")
+	f.StringVar(&o.ssh.key, "ssh-key", "", "private key for a git URL over ssh, without a passphrase (default: of ~/.ssh)")
+	f.StringVar(&o.ssh.knownHosts, "known-hosts", "", "known hosts for a git URL over ssh (default: ~/.ssh/known_hosts)")
 	f.IntVar(&o.memory, "memory", 0, "memory limit in MB (default: unlimited)")
 	f.IntVar(&o.schedulers, "schedulers", 0, "CPUs and schedulers (default: the machine's)")
 	f.StringArrayVar(&o.env, "env", nil, "application environment, key=value; an Erlang term, else taken as a binary")

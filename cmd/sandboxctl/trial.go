@@ -163,12 +163,13 @@ func (t *trial) writeFiles(p project, cookie string) error {
 	text := func(s string) term.Term { return term.Binary(s) }
 	pair := func(k string, v term.Term) term.Term { return term.Tuple{atom(k), v} }
 	list := func(e ...term.Term) term.Term { return term.List{Elems: e} }
-	config := list(
-		pair("bc_gitops", list(pair("cookie", text(cookie)))),
-		pair("sandboxd", list(
-			pair("host_node", atom(t.hostNode)), pair("root", text(t.root)),
-			pair("run_dir", text(t.runDir)), pair("control_socket", text(t.path("control.sock"))),
-			pair("pool", text("10.232.0.0/16")))))
+	own := []term.Term{pair("host_node", atom(t.hostNode)), pair("root", text(t.root)),
+		pair("run_dir", text(t.runDir)), pair("control_socket", text(t.path("control.sock"))),
+		pair("pool", text("10.232.0.0/16"))}
+	if p.ssh.key != "" {
+		own = append(own, pair("ssh_key", text(p.ssh.key)), pair("known_hosts", text(p.ssh.knownHosts)))
+	}
+	config := list(pair("bc_gitops", list(pair("cookie", text(cookie)))), pair("sandboxd", list(own...)))
 	dir := t.path("repo", "apps", p.name)
 	return errors.Join(
 		os.MkdirAll(dir, 0o700),
