@@ -37,7 +37,7 @@ help: ## Show this list
 setup: packages $(BIN)/rebar3 $(BIN)/erlang-hex.tar.gz $(STACK) ## Install what is missing and build containerd, its shim and runc
 
 .PHONY: setup-test
-setup-test: setup $(BUILD)/debian/hexpm $(BUILD)/debian/rabbitmq ## The same, and fetch the sources that tests build
+setup-test: setup $(BUILD)/debian/hexpm $(BUILD)/debian/rabbitmq $(BUILD)/debian/otp27 ## The same, and fetch the sources that tests build
 
 .PHONY: packages
 packages:
@@ -89,6 +89,20 @@ $(BUILD)/debian/rabbitmq:
 	apt-get download -qq $$debs 2>/dev/null || { apt-get update -qq; apt-get download -qq $$debs; }; \
 	for d in *.deb; do dpkg-deb -x $$d x; done; \
 	rm -rf $@; mkdir -p $(@D); mv x $@; echo "setup: build/debian/rabbitmq"
+
+# The next Debian's Erlang/OTP 27 with the libraries that its programs need,
+# unpacked for the tests: its C library is newer than the machine's.
+$(BUILD)/debian/otp27:
+	@t=$$(mktemp -d); chmod 755 $$t; trap 'rm -rf '$$t EXIT; cd $$t; mkdir -p lists/partial cache/archives/partial; \
+	archive=$$(apt-get indextargets --format '$$(REPO_URI)' 'Created-By: Packages' | awk '!/security/ && !n++'); \
+	[ -n "$$archive" ] || { echo "setup: apt knows no Debian archive: mend /etc/apt/sources.list"; exit 1; }; \
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $$archive trixie main" > sources.list; \
+	apt="-o Dir::Etc::sourcelist=$$t/sources.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$$t/lists -o Dir::State::status=/dev/null -o Dir::Cache=$$t/cache -o APT::Sandbox::User=root"; \
+	apt-get $$apt update -qq; \
+	apt-get $$apt download -qq erlang-base libc6 libgcc-s1 libstdc++6 zlib1g libtinfo6 libsystemd0 libcap2; \
+	mkdir -p x/usr/bin x/usr/lib x/usr/lib64; for l in bin lib lib64; do ln -s usr/$$l x/$$l; done; \
+	for d in *.deb; do dpkg-deb -x $$d x; done; rm -rf x/usr/share x/etc; \
+	rm -rf $@; mkdir -p $(@D); mv x $@; echo "setup: build/debian/otp27"
 
 # sandboxd looks for it beside itself, as for rebar3.
 $(BIN)/erlang-hex.tar.gz: $(BUILD)/debian/erlang-hex_2.0.6.orig.tar.gz
