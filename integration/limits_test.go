@@ -17,7 +17,7 @@ import (
 // TestMemoryLimit: a guest that takes more than it may is ended by its cgroup
 // and comes back; the host VM and the other guest never lose their link.
 func TestMemoryLimit(t *testing.T) {
-	w.have(t, map[string]string{
+	w.haveBeside(t, map[string]string{
 		"pulse":   w.pulseConfig("pulse", "memory_limit => 64", 18085),
 		"counter": w.counterConfig("vm", "http_port => 18086"),
 	})
@@ -53,7 +53,7 @@ func changes(t *testing.T) []string {
 
 // TestSchedulerLimit: four busy processes get one CPU.
 func TestSchedulerLimit(t *testing.T) {
-	w.have(t, map[string]string{"pulse": w.pulseConfig("pulse", "scheduler_limit => 1", 18085)})
+	w.haveBeside(t, map[string]string{"pulse": w.pulseConfig("pulse", "scheduler_limit => 1", 18085)})
 	g := w.guest(t, "pulse")
 	if n := call(t, g, "erlang", "system_info", term.Atom("schedulers")); n != term.Term(term.Int(1)) {
 		t.Errorf("schedulers = %v, want 1", n)

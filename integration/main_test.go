@@ -28,6 +28,7 @@ type world struct {
 	host                   *stage.Host
 	daemon                 *stage.Daemon
 	gitops, pulse, counter *stage.Repo
+	star                   *star // while it stands
 }
 
 var w *world
@@ -55,6 +56,9 @@ func runAll(m *testing.M) (code int) {
 	}
 	if code == 0 {
 		code = m.Run()
+	}
+	if err := w.endStar(ctx); err != nil {
+		code = report(err)
 	}
 	if w != nil {
 		if err := w.Close(); err != nil {
@@ -107,7 +111,7 @@ func (w *world) start(t *testing.T) {
 	if w.daemon != nil && w.daemon.Running() {
 		return
 	}
-	d, err := w.StartDaemon(t.Context(), stage.Options{Repo: w.gitops, HostNode: w.host.Name})
+	d, err := w.StartDaemon(t.Context(), stage.Options{Repo: w.gitops, HostNode: w.host.Name, Messages: worldMessages})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +129,14 @@ func within(t *testing.T, d time.Duration) context.Context {
 // have makes the repository ask for exactly these apps, app name to the text
 // of its app.config, and waits until they are healthy.
 func (w *world) have(t *testing.T, apps map[string]string) {
+	t.Helper()
+	if err := w.endStar(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.only(t, apps)
+}
+
+func (w *world) only(t *testing.T, apps map[string]string) {
 	t.Helper()
 	w.start(t)
 	w.push(t, apps)
@@ -179,16 +191,25 @@ func (w *world) counterConfig(isolation, env string) string {
 // the guest's own cookie.
 func (w *world) guest(t *testing.T, name string) *control.Node {
 	t.Helper()
-	cookie, err := w.GuestCookie(name)
-	must(t, err)
-	a := w.daemon.App(t.Context(), name)
-	addr, err := netip.ParseAddr(a.Address)
-	must(t, err)
-	n, err := control.Dial(within(t, 10*time.Second), control.Config{Name: w.Node("probe_" + name),
-		Cookie: app.NewSecret(cookie), Peer: a.Node, Addr: netip.AddrPortFrom(addr, policy.DistributionPort)})
+	n, err := w.dialGuest(within(t, 10*time.Second), name)
 	must(t, err)
 	t.Cleanup(func() { n.Close() })
 	return n
+}
+
+// dialGuest is guest for a connection that outlives a test.
+func (w *world) dialGuest(ctx context.Context, name string) (*control.Node, error) {
+	cookie, err := w.GuestCookie(name)
+	if err != nil {
+		return nil, err
+	}
+	a := w.daemon.App(ctx, name)
+	addr, err := netip.ParseAddr(a.Address)
+	if err != nil {
+		return nil, err
+	}
+	return control.Dial(ctx, control.Config{Name: w.Node("probe_" + name),
+		Cookie: app.NewSecret(cookie), Peer: a.Node, Addr: netip.AddrPortFrom(addr, policy.DistributionPort)})
 }
 
 func call(t *testing.T, n *control.Node, module, function string, args ...term.Term) term.Term {

@@ -15,7 +15,7 @@ import (
 // TestGuestCannotCommandTheHost: what a guest in its container sends to the host
 // VM's servers does nothing, is counted and can be read; the link stays up.
 func TestGuestCannotCommandTheHost(t *testing.T) {
-	w.have(t, map[string]string{"pulse": w.pulseConfig("pulse", "", 18085)})
+	w.haveBeside(t, map[string]string{"pulse": w.pulseConfig("pulse", "", 18085)})
 	g := w.guest(t, "pulse")
 	before := w.daemon.App(t.Context(), "pulse")
 	for _, code := range []string{

@@ -32,7 +32,7 @@ func TestRabbitMQ(t *testing.T) {
 	must(t, os.WriteFile(tarball, data, 0o644))
 	digest := sha256.Sum256(data)
 	sum := hex.EncodeToString(digest[:])
-	w.have(t, map[string]string{"rabbit": fmt.Sprintf(`#{name => rabbit, version => <<"%s">>, isolation => vm,
+	w.haveBeside(t, map[string]string{"rabbit": fmt.Sprintf(`#{name => rabbit, version => <<"%s">>, isolation => vm,
   source => #{type => release, url => <<"file://%s">>, sha256 => <<"%s">>},
   vm_config => #{memory_limit => 512},
   env => #{'RABBITMQ_NODENAME' => <<"%s">>, 'RABBITMQ_MNESIA_BASE' => <<"/tmp/mnesia">>, 'RABBITMQ_LOGS' => <<"-">>,

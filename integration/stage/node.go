@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,12 @@ type Host struct {
 // StartHost starts a host BEAM called name. Its process demo_web is a member
 // of the group that examples/apps/pulse speaks to, and prints what it hears.
 func (s *Stage) StartHost(ctx context.Context, name string) (*Host, error) {
+	return s.StartHostOn(ctx, name, []string{"erl"}, nil)
+}
+
+// StartHostOn is StartHost with another command than erl, and variables that
+// it needs.
+func (s *Stage) StartHostOn(ctx context.Context, name string, erl, env []string) (*Host, error) {
 	home := s.Path("host-" + name)
 	if err := errors.Join(os.MkdirAll(home, 0o700), writeFile(filepath.Join(home, ".erlang.cookie"), []byte(s.Cookie), 0o400),
 		writeFile(filepath.Join(home, "demo_web.erl"), hostModule, 0o600)); err != nil {
@@ -80,8 +87,9 @@ func (s *Stage) StartHost(ctx context.Context, name string) (*Host, error) {
 	if out, err := run(home, "erlc", "demo_web.erl"); err != nil {
 		return nil, fmt.Errorf("compile the host's module: %w: %s", err, out)
 	}
-	cmd := exec.Command("erl", "-noinput", "-sname", name, "-pa", home, "-s", "demo_web", "start")
-	cmd.Env = append(os.Environ(), "HOME="+home)
+	args := append(slices.Clone(erl[1:]), "-noinput", "-sname", name, "-pa", home, "-s", "demo_web", "start")
+	cmd := exec.Command(erl[0], args...)
+	cmd.Env = append(append(os.Environ(), "HOME="+home), env...)
 	p, err := s.Start("host-"+name, cmd)
 	if err != nil {
 		return nil, err
