@@ -70,7 +70,11 @@ func measure(b *testing.B) (figures, error) {
 	if err := g.measure(&f, percentile(empty, 50)+register); err != nil {
 		return nil, err
 	}
-	return f, stopClean(ctx)
+	if err := stopClean(ctx); err != nil {
+		return nil, err
+	}
+	err = gatewayFigures(ctx, &f, say)
+	return f, err
 }
 
 // stopClean stops sandboxd and counts: a run that leaves something behind

@@ -55,6 +55,15 @@ func (f *figure) below(value, ratio float64) {
 	}
 }
 
+// within and atLeast set a goal of the ratio alone.
+func (f *figure) within(ratio float64) {
+	f.goal, f.met = fmt.Sprintf("<= %gx", ratio), *f.Ratio <= ratio
+}
+
+func (f *figure) atLeast(ratio float64) {
+	f.goal, f.met = fmt.Sprintf(">= %gx", ratio), *f.Ratio >= ratio
+}
+
 // print writes a table.
 func (f figures) print(out io.Writer) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -29,7 +29,7 @@ func (l *link) open() error {
 	return err
 }
 
-// pass has one frame judged and writes what becomes of it, or returns why the
+// pass has one frame judged and sends what becomes of it, or returns why the
 // link must end.
 func (l *link) pass(dir policy.Direction, frame []byte, from, to *leg) error {
 	v := l.verdict(dir, frame)
@@ -48,6 +48,12 @@ func (l *link) pass(dir policy.Direction, frame []byte, from, to *leg) error {
 		if err := to.send(f.Head, f.Payload); err != nil {
 			return writeError{err}
 		}
+	}
+	if v.Wait <= 0 {
+		return nil
+	}
+	if err := l.flush(from, to); err != nil {
+		return err
 	}
 	l.hold(v.Wait)
 	return nil
@@ -78,9 +84,6 @@ func (l *link) set(m policy.Messages) error {
 
 // hold makes the sender wait, so that it keeps to its rate.
 func (l *link) hold(d time.Duration) {
-	if d <= 0 {
-		return
-	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

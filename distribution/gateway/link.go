@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -18,93 +17,13 @@ import (
 )
 
 const (
-	// stallAfter is how long a peer may take no byte before its link ends: a
-	// stuck guest holds up nobody else, but it holds memory.
-	stallAfter = 30 * time.Second
-	// chunk is how much is written under one deadline, and keepBuffer how
-	// large a frame buffer may be to stay with its link, in bytes.
-	chunk      = 256 << 10
+	// keepBuffer is how large a frame buffer may be to stay with its link, in
+	// bytes.
 	keepBuffer = 64 << 10
-	// oneWrite is how large a frame may be to be copied for a single write.
-	oneWrite = 16 << 10
 	// lingers is how long a link whose host leg ended may take to be noticed
 	// before a new one is refused.
 	lingers = 2 * time.Second
 )
-
-// leg is one of the two connections of a link.
-type leg struct {
-	conn    net.Conn
-	id      wire.Identity
-	in      *bufio.Reader
-	silence time.Duration
-
-	mu  sync.Mutex // whole frames
-	out []byte     // the beginning of one, being written
-}
-
-func newLeg(conn net.Conn, id wire.Identity, silence time.Duration) *leg {
-	_ = conn.SetDeadline(time.Time{})
-	l := &leg{conn: conn, id: id, silence: silence}
-	l.in = bufio.NewReaderSize(patient{l}, 16<<10)
-	return l
-}
-
-// patient reads from a leg as long as bytes keep coming: a node that is alive
-// sends at least a tick four times in a net_ticktime.
-type patient struct{ l *leg }
-
-func (p patient) Read(b []byte) (int, error) {
-	_ = p.l.conn.SetReadDeadline(time.Now().Add(p.l.silence))
-	return p.l.conn.Read(b)
-}
-
-// Write gives each chunk a deadline of its own, so that a slow peer may take
-// its time and a stuck one may not.
-func (l *leg) Write(b []byte) (n int, err error) {
-	for n < len(b) && err == nil {
-		var k int
-		_ = l.conn.SetWriteDeadline(time.Now().Add(stallAfter))
-		k, err = l.conn.Write(b[n:min(len(b), n+chunk)])
-		n += k
-	}
-	return n, err
-}
-
-// send writes one frame, given in two parts. A small one is one write.
-func (l *leg) send(head, payload []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.out = binary.BigEndian.AppendUint32(l.out[:0], uint32(len(head)+len(payload)))
-	for _, part := range [][]byte{head, payload} {
-		if len(l.out)+len(part) <= oneWrite {
-			l.out = append(l.out, part...)
-			continue
-		}
-		if _, err := l.Write(l.out); err != nil {
-			return err
-		}
-		l.out = l.out[:0]
-		if _, err := l.Write(part); err != nil {
-			return err
-		}
-	}
-	if len(l.out) == 0 {
-		return nil
-	}
-	_, err := l.Write(l.out)
-	return err
-}
-
-// tick tells the peer that we are there, unless a frame is on its way and
-// tells it already.
-func (l *leg) tick() error {
-	if !l.mu.TryLock() {
-		return nil
-	}
-	defer l.mu.Unlock()
-	return wire.WriteFrame(l, nil)
-}
 
 // link is guest and host connected: two legs and what passes between them.
 type link struct {
@@ -226,35 +145,55 @@ func (l *link) run() {
 	wg.Wait()
 }
 
-// pump carries the frames of one direction.
+// pump carries the frames of one direction. What is written waits until the
+// reader would have to wait itself: frames that came together leave together.
 func (l *link) pump(dir policy.Direction, from, to *leg) error {
+	defer func() { _, _ = from.flush(), to.flush() }() // what was judged before the end
 	small := make([]byte, 0, 4<<10)
 	for {
-		buf, err := l.room(from, small)
-		if err != nil {
-			return err
-		}
-		frame, err := wire.ReadFrame(from.in, buf, wire.DefaultMaxFrame)
-		if err != nil {
-			return err
-		}
-		if len(frame) > 0 { // a tick ends here, each leg has its own
-			if err := l.pass(dir, frame, from, to); err != nil {
+		if !from.ready() {
+			if err := l.flush(from, to); err != nil {
 				return err
 			}
 		}
-		if cap(frame) <= keepBuffer {
-			small = frame
-		} else {
-			l.m.s.large.Put(&frame)
+		large, err := l.large(from)
+		if err != nil {
+			return err
+		}
+		if large == nil {
+			if small, err = l.one(dir, small, from, to); err != nil {
+				return err
+			}
+			continue
+		}
+		*large, err = l.one(dir, *large, from, to)
+		l.m.s.large.Put(large)
+		if err != nil {
+			return err
 		}
 	}
 }
 
-// room is a buffer for the next frame of a leg. Buffers of large frames are
-// shared by all links and given back to the system when nobody needs them; an
-// announced size gets one that is there already, never a new one.
-func (l *link) room(from *leg, small []byte) ([]byte, error) {
+// one carries one frame; buf is its room, and what became of that is returned.
+func (l *link) one(dir policy.Direction, buf []byte, from, to *leg) ([]byte, error) {
+	frame, err := wire.ReadFrame(from.in, buf, wire.DefaultMaxFrame)
+	if err != nil || len(frame) == 0 { // a tick ends here, each leg has its own
+		return buf, err
+	}
+	return frame, l.pass(dir, frame, from, to)
+}
+
+func (l *link) flush(from, to *leg) error {
+	if err := to.flush(); err != nil {
+		return writeError{err}
+	}
+	return from.flush()
+}
+
+// large is room for the next frame where that is a large one, else nil. Such
+// buffers are shared by all links and given back to the system when nobody
+// needs them; an announced size gets one that is there already, never a new one.
+func (l *link) large(from *leg) (*[]byte, error) {
 	head, err := from.in.Peek(4)
 	if err != nil {
 		if len(head) > 0 && errors.Is(err, io.EOF) {
@@ -262,12 +201,13 @@ func (l *link) room(from *leg, small []byte) ([]byte, error) {
 		}
 		return nil, err
 	}
-	if binary.BigEndian.Uint32(head) > keepBuffer {
-		if b, ok := l.m.s.large.Get().(*[]byte); ok {
-			return *b, nil
-		}
+	if binary.BigEndian.Uint32(head) <= keepBuffer {
+		return nil, nil
 	}
-	return small, nil
+	if b, ok := l.m.s.large.Get().(*[]byte); ok {
+		return b, nil
+	}
+	return new([]byte), nil
 }
 
 // tick sends ticks on both legs until the link ends.

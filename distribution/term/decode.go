@@ -36,7 +36,7 @@ func (l Limits) Decode(b []byte) (t Term, rest []byte, err error) {
 // DecodeBare is the function DecodeBare within l.
 func (l Limits) DecodeBare(b []byte) (t Term, rest []byte, err error) {
 	l = l.withDefaults()
-	d := &decoder{buf: b, depth: l.Depth, nodes: l.Nodes}
+	d := &decoder{buf: b, depth: l.Depth, nodes: l.Nodes, shared: l.Shared}
 	if err := d.reserve(1); err != nil {
 		return nil, nil, err
 	}
@@ -59,6 +59,7 @@ type decoder struct {
 	nodes    int // terms still allowed
 	owed     int // terms announced and not yet begun, each at least one byte
 	keyDepth int // map keys around the current term
+	shared   bool
 	skipping int // funs around the current term: their parts are only walked
 }
 

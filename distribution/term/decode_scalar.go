@@ -136,7 +136,11 @@ func (d *decoder) binary(tag int) (Term, error) {
 			return nil, fmt.Errorf("bitstring of %d bytes uses %d bits of the last", n, bits)
 		}
 	}
-	b, err := d.bytes(n)
+	read := d.bytes
+	if d.shared && bits == 8 {
+		read = d.take
+	}
+	b, err := read(n)
 	if err != nil {
 		return nil, err
 	}

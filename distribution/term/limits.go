@@ -31,6 +31,9 @@ type Limits struct {
 	// Inflated is the most bytes that a compressed term may inflate to.
 	// Zero refuses compressed terms. Parse does not look at it.
 	Inflated int
+	// Shared lets binaries share the memory of what is decoded: for a look at a
+	// term that is not kept.
+	Shared bool
 }
 
 func (l Limits) withDefaults() Limits {

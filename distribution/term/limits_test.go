@@ -144,3 +144,23 @@ func TestHostileTextIsCheap(t *testing.T) {
 		}
 	}
 }
+
+func TestSharedBinariesAreNotCopied(t *testing.T) {
+	b, err := Encode(Tuple{Binary("abc"), BitString{Bytes: []byte{0xe0}, Bits: 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-1] |= 1 // an unused bit, which reading clears in a copy
+	before := bytes.Clone(b)
+	for _, shared := range []bool{false, true} {
+		got, _, err := Limits{Shared: shared}.Decode(b)
+		if err != nil || !bytes.Equal(b, before) {
+			t.Fatalf("shared %v: input is now %x, %v", shared, b, err)
+		}
+		bin := got.(Tuple)[0].(Binary)
+		at := bytes.Index(b, []byte("abc"))
+		if same := &bin[0] == &b[at]; same != shared {
+			t.Errorf("shared %v: the binary is in the input's memory: %v", shared, same)
+		}
+	}
+}

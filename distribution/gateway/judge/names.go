@@ -115,6 +115,6 @@ func (a *allowed) matches(request []byte) bool {
 	if a.Message == "" {
 		return true
 	}
-	v, _, err := term.DecodeBare(request)
+	v, _, err := term.Limits{Shared: true}.DecodeBare(request)
 	return err == nil && a.pattern.Match(v)
 }

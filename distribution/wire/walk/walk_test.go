@@ -289,3 +289,19 @@ func structs(size int) term.Term {
 	}
 	return l
 }
+
+// TestWalkTakesNoMemory: the steady state, which BenchmarkWalk times.
+func TestWalkTakesNoMemory(t *testing.T) {
+	for name, v := range map[string]term.Term{"binary": term.Binary(strings.Repeat("x", 1<<20)), "structs": structs(64 << 10)} {
+		w := strict()
+		w.Nodes = 1 << 20
+		in := bare(t, v)
+		if n := testing.AllocsPerRun(50, func() {
+			if _, why := w.Walk(in); why != OK {
+				t.Fatal(why)
+			}
+		}); n != 0 {
+			t.Errorf("%s: a walk takes %v allocations", name, n)
+		}
+	}
+}

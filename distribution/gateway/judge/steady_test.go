@@ -1,0 +1,61 @@
+package judge
+
+import (
+	"strings"
+	"testing"
+
+	"beamsandbox/distribution/term"
+	"beamsandbox/distribution/wire"
+	"beamsandbox/policy"
+)
+
+// TestFramesTakeNoMemory: once a link has seen its kinds of traffic, judging a
+// frame allocates nothing, whatever its size.
+func TestFramesTakeNoMemory(t *testing.T) {
+	m := granted()
+	m.Limits = policy.Limits{Messages: -1, Bytes: -1}
+	for name, size := range map[string]int{"small": 100, "large": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, m)
+			_, worker := s.pubsub()
+			stats := tup(atom("stats"), bin(strings.Repeat("x", size)), term.Map{{Key: atom("count"), Value: term.Int(1)}})
+			told := s.frame(wire.OpSend, []term.Term{atom(""), worker}, broadcastOf(stats))
+			asked := s.frame(wire.OpSend, []term.Term{atom(""), gpid(8)}, tup(hpid(3), stats))
+			in := make([]byte, 0, 2*size+4096)
+			none(t, "of the guest", func() Verdict { return s.j.FromGuest(s.now, append(in[:0], told...)) })
+			none(t, "of the host", func() Verdict { return s.j.FromHost(s.now, append(in[:0], asked...)) })
+		})
+	}
+}
+
+func none(t *testing.T, whose string, judge func() Verdict) {
+	t.Helper()
+	if n := testing.AllocsPerRun(200, func() {
+		if v := judge(); v.Action != Pass {
+			t.Fatal(v.Rule)
+		}
+	}); n != 0 {
+		t.Errorf("a frame %s takes %v allocations", whose, n)
+	}
+}
+
+// TestPatternLooksAtALargeMessageInPlace: a rule with a pattern copies no
+// binary.
+func TestPatternLooksAtALargeMessageInPlace(t *testing.T) {
+	s := newStage(t, policy.Messages{
+		Allow:  []policy.Allow{{To: "inbox", Kind: policy.Info, Message: "{data, '$binary'}"}},
+		Limits: policy.Limits{Messages: -1, Bytes: -1},
+	})
+	frame := s.frame(wire.OpRegSend, []term.Term{gpid(8), atom(""), atom("inbox")}, tup(atom("data"), bin(strings.Repeat("x", 1<<20))))
+	r := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if v := s.j.FromGuest(s.now, frame); v.Action != Pass {
+				b.Fatal(v.Rule)
+			}
+		}
+	})
+	if n := r.AllocedBytesPerOp(); n > 1024 {
+		t.Errorf("a frame of %d bytes takes %d bytes of memory", len(frame), n)
+	}
+}

@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"bufio"
+	"encoding/binary"
+	"net"
+	"sync"
+	"time"
+
+	"beamsandbox/distribution/wire"
+)
+
+const (
+	// stallAfter is how long a peer may take no byte before its link ends: a
+	// stuck guest holds up nobody else, but it holds memory.
+	stallAfter = 30 * time.Second
+	// chunk is how much is written under one deadline, in bytes.
+	chunk = 256 << 10
+	// gathered is how many bytes of frames wait to be written together.
+	gathered = 16 << 10
+	// slack is the part of a deadline that may pass until it is set anew:
+	// setting one costs as much as judging a small frame.
+	slack = 8
+)
+
+// leg is one of the two connections of a link.
+type leg struct {
+	conn    net.Conn
+	id      wire.Identity
+	in      *bufio.Reader
+	silence time.Duration
+	heard   time.Time // when the reader's deadline was set
+
+	mu     sync.Mutex  // whole frames
+	out    []byte      // frames, or the beginning of one, that wait to be written
+	vector net.Buffers // what is being written
+	parts  [2][]byte   // its memory
+	spoke  time.Time   // when the writer's deadline was set
+	err    error       // the write that failed: nothing can follow half a frame
+}
+
+func newLeg(conn net.Conn, id wire.Identity, silence time.Duration) *leg {
+	_ = conn.SetDeadline(time.Time{})
+	l := &leg{conn: conn, id: id, silence: silence}
+	l.in = bufio.NewReaderSize(patient{l}, 16<<10)
+	return l
+}
+
+// ready says whether the next frame is here as a whole.
+func (l *leg) ready() bool {
+	n := l.in.Buffered()
+	if n < 4 {
+		return false
+	}
+	head, _ := l.in.Peek(4)
+	return uint64(n-4) >= uint64(binary.BigEndian.Uint32(head))
+}
+
+// patient reads from a leg as long as bytes keep coming: a node that is alive
+// sends at least a tick four times in a net_ticktime.
+type patient struct{ l *leg }
+
+func (p patient) Read(b []byte) (int, error) {
+	if now := time.Now(); now.Sub(p.l.heard) > p.l.silence/slack {
+		p.l.heard = now
+		_ = p.l.conn.SetReadDeadline(now.Add(p.l.silence + p.l.silence/slack))
+	}
+	return p.l.conn.Read(b)
+}
+
+// send takes one frame, given in two parts. A small one waits for flush.
+func (l *leg) send(head, payload []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.out = binary.BigEndian.AppendUint32(l.out, uint32(len(head)+len(payload)))
+	for _, part := range [2][]byte{head, payload} {
+		if len(l.out)+len(part) <= gathered {
+			l.out = append(l.out, part...)
+		} else if err := l.write(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush writes what waits.
+func (l *leg) flush() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.out) == 0 {
+		return l.err
+	}
+	return l.write(nil)
+}
+
+// tick tells the peer that we are there, unless a frame is on its way and
+// tells it already.
+func (l *leg) tick() error {
+	if !l.mu.TryLock() {
+		return nil
+	}
+	defer l.mu.Unlock()
+	return l.write([]byte{0, 0, 0, 0})
+}
+
+// write writes what waits, and b. Each chunk has a deadline of its own, so that
+// a slow peer may take its time and a stuck one may not. l.mu is held.
+func (l *leg) write(b []byte) error {
+	for first := true; l.err == nil && (first || len(b) > 0); first = false {
+		n := min(len(b), chunk)
+		if now := time.Now(); now.Sub(l.spoke) > stallAfter/slack {
+			l.spoke = now
+			_ = l.conn.SetWriteDeadline(now.Add(stallAfter + stallAfter/slack))
+		}
+		l.parts = [2][]byte{l.out, b[:n]}
+		l.vector = l.parts[:]
+		if len(l.out) == 0 {
+			l.vector = l.parts[1:]
+		} else if n == 0 {
+			l.vector = l.parts[:1]
+		}
+		_, l.err = l.vector.WriteTo(l.conn)
+		l.out, b = l.out[:0], b[n:]
+	}
+	return l.err
+}
