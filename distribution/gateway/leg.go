@@ -93,6 +93,18 @@ func (l *leg) flush() error {
 	return l.write(nil)
 }
 
+// tryFlush writes what waits unless somebody writes already, and takes what
+// waits along.
+func (l *leg) tryFlush() {
+	if !l.mu.TryLock() {
+		return
+	}
+	defer l.mu.Unlock()
+	if len(l.out) > 0 {
+		_ = l.write(nil)
+	}
+}
+
 // tick tells the peer that we are there, unless a frame is on its way and
 // tells it already.
 func (l *leg) tick() error {

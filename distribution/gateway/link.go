@@ -148,7 +148,7 @@ func (l *link) run() {
 // pump carries the frames of one direction. What is written waits until the
 // reader would have to wait itself: frames that came together leave together.
 func (l *link) pump(dir policy.Direction, from, to *leg) error {
-	defer func() { _, _ = from.flush(), to.flush() }() // what was judged before the end
+	defer to.tryFlush() // what was judged before the end
 	small := make([]byte, 0, 4<<10)
 	for {
 		if !from.ready() {
