@@ -111,7 +111,8 @@ func (w *world) start(t *testing.T) {
 	if w.daemon != nil && w.daemon.Running() {
 		return
 	}
-	d, err := w.StartDaemon(t.Context(), stage.Options{Repo: w.gitops, HostNode: w.host.Name, Messages: worldMessages})
+	d, err := w.StartDaemon(t.Context(), stage.Options{Repo: w.gitops, HostNode: w.host.Name, Messages: worldMessages,
+		Extra: []term.Term{term.Tuple{term.Atom("metrics"), term.Binary(w.metricsSocket())}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ type Guests interface {
 }
 
 // patience bounds one question.
-const patience = 5 * time.Second
+const patience = 3 * time.Second
 
 // Check looks at the host VM and at every app, or at one app alone when only
 // is not empty.

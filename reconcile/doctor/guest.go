@@ -204,16 +204,26 @@ func (e *examination) refusals(a status.App) {
 	switch {
 	case a.Messages != "":
 		e.doubtful(name, "its messages are in mode "+a.Messages+": what the rules refuse passes", "set mode to enforce in sandboxd.policy once the rules allow what it needs")
-	case len(a.Refused) > 0:
-		e.doubtful(name, "refused: "+counts(a.Refused), "sandboxctl status "+a.Name+" shows the last ones; what the app needs is allowed in sandboxd.policy (docs/config.md)")
+	case len(a.Refusals) > 0:
+		e.doubtful(name, "refused: "+counts(notable(a)), "sandboxctl status "+a.Name+" shows the last ones; what the app needs is allowed in sandboxd.policy (docs/config.md)")
 	default:
-		e.good(name, "none refused")
+		e.good(name, "none refused that a well-behaved guest does not send")
 	}
 	if len(a.Drops) > 0 {
 		e.doubtful("guest_network", "packets dropped: "+counts(a.Drops), "docs/network.md says what each rule is for, and how to open a port")
 	} else {
 		e.good("guest_network", "no packets dropped")
 	}
+}
+
+// notable are the counters by rule without those of messages that any node
+// sends, of which the gateway keeps no record.
+func notable(a status.App) map[string]uint64 {
+	rules := map[string]uint64{}
+	for _, r := range a.Refusals {
+		rules[r.Rule] = a.Refused[r.Rule]
+	}
+	return rules
 }
 
 func counts(m map[string]uint64) string {

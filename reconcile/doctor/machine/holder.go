@@ -17,11 +17,21 @@ func Holder(port uint16) string {
 	dirs, _ := filepath.Glob("/proc/[0-9]*") //nolint:errcheck // the pattern is well formed
 	for _, dir := range dirs {
 		if holds(dir, sockets) {
-			comm, _ := os.ReadFile(filepath.Join(dir, "comm")) //nolint:errcheck // it may have ended
-			return fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(comm)), filepath.Base(dir))
+			return fmt.Sprintf("%s (pid %s)", program(dir), filepath.Base(dir))
 		}
 	}
 	return "a process of another user"
+}
+
+// program names the process of a folder of /proc: by its first argument, since
+// one that was run by a descriptor is called after that otherwise.
+func program(proc string) string {
+	cmdline, _ := os.ReadFile(filepath.Join(proc, "cmdline")) //nolint:errcheck // it may have ended
+	if first, _, _ := strings.Cut(string(cmdline), "\x00"); first != "" {
+		return filepath.Base(first)
+	}
+	comm, _ := os.ReadFile(filepath.Join(proc, "comm")) //nolint:errcheck // it may have ended
+	return strings.TrimSpace(string(comm))
 }
 
 // listeners are the sockets, as "socket:[INODE]", that listen on port. In
