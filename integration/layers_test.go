@@ -33,7 +33,7 @@ var layers = map[string][]string{
 	"distribution":             {"distribution/gateway", "distribution/secure", "distribution/wire", "distribution/epmd", "distribution/term", "policy", "reconcile/app"},
 	"netns":                    {"policy", "reconcile/app", "distribution/term"},
 	"images":                   {"policy", "reconcile/app", "distribution/term"},
-	"runtime":                  {"policy", "reconcile/app", "distribution/term"},
+	"runtime":                  {"distribution/secure", "policy", "reconcile/app", "distribution/term"},
 	"reconcile/git":            {"reconcile/app"},
 	"reconcile/macula":         {"reconcile/app", "reconcile/health", "distribution/term"},
 	"reconcile/health":         {"reconcile/app", "distribution/term"},

@@ -116,6 +116,9 @@ func (w *worker) start(ctx context.Context) (task runtime.Task, err error) {
 		if err != nil {
 			return err
 		}
+		if err := w.learnTLS(ctx, w.sameDigest); err != nil {
+			return err
+		}
 		if err := w.stage("gateway", func() error { return w.member(ctx, net) }); err != nil {
 			return err
 		}
@@ -142,6 +145,10 @@ func (w *worker) member(ctx context.Context, net netns.Network) error {
 	if err != nil {
 		return err
 	}
+	guestTLS, hostTLS, err := w.identities()
+	if err != nil {
+		return err
+	}
 	gateway := w.vitals.get().gateway
 	w.node = w.spec.Node(w.cfg.Hostname, w.cfg.NodePrefix)
 	loopback := netip.MustParseAddr("127.0.0.1")
@@ -156,6 +163,7 @@ func (w *worker) member(ctx context.Context, net netns.Network) error {
 		Cookie:     own.Now,
 		HostCookie: cluster.Now,
 		NextCookie: own.Next, NextHostCookie: cluster.Next,
+		GuestTLS: guestTLS, HostTLS: hostTLS,
 		Messages: w.grant.Messages,
 		Forward:  published(w.grant.Flows),
 		Listen: func(ctx context.Context, addr netip.AddrPort) (*os.File, error) {
@@ -195,6 +203,10 @@ func (w *worker) task(ctx context.Context, net netns.Network) (runtime.Task, err
 	if err != nil {
 		return runtime.Task{}, err
 	}
+	given, err := w.given()
+	if err != nil {
+		return runtime.Task{}, err
+	}
 	have := haveOf(w.spec)
 	w.post(func(s *state) { // from here on there is something to remove
 		if e := s.of(w); e != nil && e.have.Digest == "" {
@@ -215,6 +227,7 @@ func (w *worker) task(ctx context.Context, net netns.Network) (runtime.Task, err
 		VM:         w.spec.VM,
 		Env:        w.spec.Env,
 		Cookie:     own,
+		TLS:        given,
 		Privileges: w.grant.Privileges,
 		Labels:     w.labels(),
 	})

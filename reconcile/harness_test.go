@@ -26,6 +26,8 @@ type bench struct {
 	files reconcile.Cookies                     // nil: those of the world
 	host  reconcile.HostVM                      // nil: that of the world
 	rooms func(reconcile.Rooms) reconcile.Rooms // nil: those of the world
+	tls   reconcile.TLS
+	later time.Duration // what certificates take the time for
 
 	observe func(telemetry.Event) // what the reconciler tells, nil: nobody
 	stop    context.CancelFunc
@@ -45,7 +47,7 @@ func inWorld(t *testing.T, test func(b *bench)) {
 
 // start starts a reconciler, or starts it again after halt.
 func (b *bench) start() {
-	cfg := reconcile.Config{HostNode: reconciletest.HostNode, Hostname: reconciletest.Hostname, Root: b.root, Observe: b.observe}
+	cfg := reconcile.Config{HostNode: reconciletest.HostNode, Hostname: reconciletest.Hostname, Root: b.root, TLS: b.tls, Observe: b.observe}
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(b.Output(), nil))

@@ -50,6 +50,9 @@ func (w *worker) labels() map[string]string {
 		labelRevision: w.image.Revision,
 		labelRelease:  string(release),
 	}
+	if w.tls {
+		labels[labelTLS] = "1"
+	}
 	// What is left out costs a restart of the guest at most.
 	maps.DeleteFunc(labels, func(_, v string) bool { return len(v) > maxLabel })
 	return labels

@@ -77,6 +77,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	r.sample(ctx)
 	r.publishComponents(ctx)
 	r.run(func() { r.finishRotations(ctx) })
+	r.run(func() { r.keepTLS(ctx) })
 	tick := time.NewTicker(r.cfg.Interval)
 	defer tick.Stop()
 	for {

@@ -33,6 +33,11 @@ func (w *worker) remove(ctx context.Context) error {
 		return &stageError{"remove", err}
 	}
 	w.changed(nil)
+	if c := w.cfg.TLS.Certificates; c != nil {
+		if err := c.ForgetGuest(w.name); err != nil {
+			return &stageError{"remove", err}
+		}
+	}
 	w.post(func(s *state) {
 		if s.of(w) != nil {
 			s.forget(w.name)

@@ -67,6 +67,8 @@ type Tasks interface {
 	Memory(ctx context.Context, name app.Name) (uint64, error) // bytes in use
 	// SetCookie replaces the cookie's file in a guest, if there is a guest.
 	SetCookie(ctx context.Context, name app.Name, cookie app.Secret) error
+	// SetTLS replaces a guest's certificate, if there is a guest with one.
+	SetTLS(ctx context.Context, name app.Name, given runtime.TLS) (changed bool, err error)
 }
 
 // HostVM is the host BEAM node, asked over our own hidden node.
@@ -117,6 +119,7 @@ type Config struct {
 	AllowEmpty bool   // a commit without the apps folder removes every app
 	Builds     int    // builds at once; 4
 	Starts     int    // guests being made at once; 16
+	TLS        TLS
 
 	// Observe is told what happens, from any goroutine; it must not wait. Nil
 	// tells nobody.

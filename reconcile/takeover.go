@@ -87,6 +87,9 @@ func (w *worker) reconfigure(ctx context.Context, old Have) bool {
 		if w.image == nil {
 			return fmt.Errorf("its image is not known")
 		}
+		if err := w.learnTLS(ctx, func(runtime.Task) bool { return true }); err != nil {
+			return err
+		}
 		return w.rooms.Tasks.Relabel(ctx, w.name, w.spec.Digest(), w.labels())
 	})
 	if err != nil {

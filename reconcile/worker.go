@@ -32,6 +32,7 @@ type worker struct {
 	image    *images.Image
 	gateway  int // the gateway's restart that the member was made after
 	node     string
+	tls      bool // the guest speaks TLS
 	stages   []status.Stage
 	well     time.Time // since when the app is healthy, zero when it is not
 	failures int

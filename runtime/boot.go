@@ -91,6 +91,9 @@ func bootFiles(c Config, read func(path string) ([]byte, bool)) (releaseFiles, [
 	var has releaseFiles
 	var files []guestFile
 	r := c.Release
+	if err := checkTLS(c, read); err != nil {
+		return has, nil, err
+	}
 	fill := func(name string) ([]byte, bool, error) {
 		text, ok := read(path.Join(r.dir(), name+".src"))
 		if !ok {

@@ -86,7 +86,7 @@ func distributionFlags(c Config) []string {
 	if c.Node == "" {
 		return nil
 	}
-	args := []string{"-sname", c.Node, "-start_epmd", "false"}
+	args := append([]string{"-sname", c.Node, "-start_epmd", "false"}, tlsFlags(c)...)
 	if c.DistPort != 0 {
 		port := strconv.Itoa(int(c.DistPort))
 		args = append(args, "-kernel", "inet_dist_listen_min", port, "-kernel", "inet_dist_listen_max", port)

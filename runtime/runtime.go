@@ -25,8 +25,15 @@ type Config struct {
 	VM         app.VMConfig
 	Env        map[string]term.Term
 	Cookie     app.Secret
+	TLS        *TLS // nil: distribution is plain
 	Privileges policy.Privileges
 	Labels     map[string]string // kept on the container and returned by List
+}
+
+// TLS is what a guest proves in distribution, and whom it believes, as PEM.
+type TLS struct {
+	CA   string
+	Node app.Secret // its certificate and key
 }
 
 // Release says how to boot the image; the same shape as images.Release.

@@ -216,7 +216,7 @@ func orDefault[T comparable](v, otherwise T) T {
 
 // guestFiles are the files of c's state folder.
 func guestFiles(c Config) []guestFile {
-	return append(etcFiles(c.Hostname),
+	return append(append(etcFiles(c.Hostname), tlsFiles(c)...),
 		guestFile{path: "run/" + guestConfig, data: envConfig(c.Name, c.Env), owned: true},
 		guestFile{path: "home/" + cookieFile, data: []byte(c.Cookie.Reveal()), owned: true},
 	)

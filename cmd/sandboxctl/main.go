@@ -69,7 +69,7 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	client := func() *control.Client { return control.NewClient(socket) }
 	root.AddCommand(statusCommand(client), syncCommand(client), planCommand(client),
-		logsCommand(client), imageCommand(client), cookieCommand(client), doctorCommand(client), validateCommand(), runCommand())
+		logsCommand(client), imageCommand(client), cookieCommand(client), tlsCommand(client), doctorCommand(client), validateCommand(), runCommand())
 	checkArgs(root)
 	return root
 }

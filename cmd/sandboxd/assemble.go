@@ -154,7 +154,7 @@ func (p *parts) openHost(_ context.Context, c Config) error {
 		return err
 	}
 	p.host = control.NewHost(control.Config{
-		Name: "sandboxd@" + c.Hostname, Cookies: known, Peer: c.HostNode, Log: p.log,
+		Name: "sandboxd@" + c.Hostname, Cookies: known, Secure: c.toHost(), Peer: c.HostNode, Log: p.log,
 	})
 	p.opened(func() { p.host.Close() })
 	p.emitter = telemetry.NewEmitter(p.host, p.log)
@@ -173,7 +173,7 @@ func (p *parts) openReconciler(_ context.Context, c Config) error {
 	p.reconciler = reconcile.New(reconcile.Config{
 		HostNode: c.HostNode, Hostname: c.Hostname, NodePrefix: c.NodePrefix, AppsDir: c.AppsDir,
 		Interval: c.Interval, StopGrace: c.StopGrace, RepoURL: git.Redact(c.RepoURL), Branch: c.Branch,
-		Containerd: p.stack.Version(), Root: c.Root,
+		Containerd: p.stack.Version(), Root: c.Root, TLS: c.tls(),
 		Observe: p.observe,
 	}, rooms, p.host, repo, cookies(c), c.Policy, p.log)
 	return nil

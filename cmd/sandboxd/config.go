@@ -51,6 +51,7 @@ type Config struct {
 	ImageCache   int64           // bytes that all images together may hold
 	RegistryAuth string          // file with registries' credentials; "": none
 	Metrics      string          // loopback address or socket; "": not served
+	Legs         legs
 	Policy       policy.Rules
 	policyErr    error               // why the policy is not as expected
 	PlainFolder  string              // --apps: a folder instead of a git repository
@@ -109,6 +110,9 @@ func (c *Config) complete(path string) error {
 		return fmt.Errorf("%s: sandboxd.host_node: expected 'name@%s' (this machine's short name), found '%s'", path, c.Hostname, c.HostNode)
 	}
 	if _, err := c.openHex(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := c.checkLegs(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	c.Policy.AllowPath = c.PlainFolder != ""

@@ -46,6 +46,7 @@ func (c *Config) sandboxdKeys(dir string) map[string]setting {
 		"ssh_key":        {"a path", path(dir, &c.SSHKey)},
 		"known_hosts":    {"a path", path(dir, &c.KnownHosts)},
 		"git_token_file": {"a path", path(dir, &c.GitTokenFile)},
+		"distribution":   {"[{guest, plain | tls}, {host, plain | tls | #{ca, cert, key}}] with paths", c.Legs.distribution(dir)},
 		"hex":            {"a list of #{name, url, public_key, auth_token_file}", c.hexRepositories(dir)},
 		"elixir":         {"the path of an Elixir root", path(dir, &c.Elixir)},
 		"hex_source":     {"the path of Debian's erlang-hex tarball", path(dir, &c.HexSource)},

@@ -59,16 +59,24 @@ type stage struct {
 	hostBeam *process
 	server   *Server
 	host     *control.Node
+	secure   func(context.Context, net.Conn) (net.Conn, error) // the host VM speaks TLS
 }
 
 func newStage(t testing.TB) *stage {
+	t.Helper()
+	return newStageOver(t, nil)
+}
+
+// newStageOver starts the host VM with more arguments, and speaks TLS with it
+// when secure is given.
+func newStageOver(t testing.TB, secure func(context.Context, net.Conn) (net.Conn, error), hostArgs ...string) *stage {
 	t.Helper()
 	name, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
 	}
 	short, _, _ := strings.Cut(name, ".")
-	s := &stage{t: t, short: short, code: t.TempDir(), epmd: freeAddr(t)}
+	s := &stage{t: t, secure: secure, short: short, code: t.TempDir(), epmd: freeAddr(t)}
 	s.module("gwt", helper)
 	s.startMapper()
 	s.server = New(Config{
@@ -76,7 +84,7 @@ func newStage(t testing.TB) *stage {
 		Log: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 	})
 	t.Cleanup(s.server.clear)
-	s.hostBeam = s.beam("gwhost", clusterCookie, s.epmd.Port())
+	s.hostBeam = s.beam("gwhost", clusterCookie, s.epmd.Port(), hostArgs...)
 	s.host = s.connect("gwhost", clusterCookie, netip.AddrPort{})
 	return s
 }
@@ -147,7 +155,7 @@ func (s *stage) connect(name, cookie string, addr netip.AddrPort) *control.Node 
 	var node *control.Node
 	s.wait("node "+name, func() (err error) {
 		node, err = control.Dial(s.t.Context(), control.Config{
-			Name: "gwtest@" + s.short, Cookie: app.NewSecret(cookie), Peer: name + "@" + s.short, Addr: addr, EPMD: s.epmd,
+			Name: "gwtest@" + s.short, Cookie: app.NewSecret(cookie), Peer: name + "@" + s.short, Addr: addr, EPMD: s.epmd, Secure: s.secure,
 		})
 		return err
 	})

@@ -62,6 +62,11 @@ func (i Issued) PEM() app.Secret { return app.NewSecret(i.Cert + i.Key.Reveal())
 // Trust is the certificate of an authority, as PEM; the authority is made when
 // it is missing.
 func (s Store) Trust(a Authority) (string, error) {
+	unlock, err := s.lock()
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	ca, err := s.authority(a)
 	return ca.text, err
 }
@@ -69,6 +74,11 @@ func (s Store) Trust(a Authority) (string, error) {
 // Keep returns the certificate of node that is kept under a name; one that is
 // missing, due or for another node is issued.
 func (s Store) Keep(a Authority, name, node string) (Issued, error) {
+	unlock, err := s.lock()
+	if err != nil {
+		return Issued{}, err
+	}
+	defer unlock()
 	ca, err := s.authority(a)
 	if err != nil {
 		return Issued{}, err
@@ -88,6 +98,11 @@ func (s Store) Keep(a Authority, name, node string) (Issued, error) {
 // Renew issues a certificate in place of the one that is kept, which stays
 // good until it ends.
 func (s Store) Renew(a Authority, name, node string) (Issued, error) {
+	unlock, err := s.lock()
+	if err != nil {
+		return Issued{}, err
+	}
+	defer unlock()
 	ca, err := s.authority(a)
 	if err != nil {
 		return Issued{}, err

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"beamsandbox/reconcile/app"
 )
 
@@ -16,6 +18,23 @@ const (
 	certBlock = "CERTIFICATE"
 	keyBlock  = "PRIVATE KEY"
 )
+
+// lock keeps others from issuing at the same time: two who both find nothing
+// would make two authorities.
+func (s Store) lock() (func(), error) {
+	if err := os.MkdirAll(s.Root, 0o700); err != nil {
+		return nil, fmt.Errorf("keep certificates: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.Root, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("keep certificates: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("keep certificates: lock %s: %w", f.Name(), err)
+	}
+	return func() { f.Close() }, nil
+}
 
 // read reads a certificate and its key from one file.
 func read(path string) (Issued, *x509.Certificate, error) {

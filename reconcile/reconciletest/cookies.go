@@ -176,6 +176,12 @@ func (n *Nodes) Rekey(ctx context.Context, name app.Name, keys distribution.Keys
 		if k := keys.Host; k != nil {
 			m.HostCookie, m.NextHostCookie = k.Now, k.Next
 		}
+		if !keys.GuestTLS.Empty() && !m.GuestTLS.Empty() {
+			m.GuestTLS = keys.GuestTLS
+		}
+		if !keys.HostTLS.Empty() && !m.HostTLS.Empty() {
+			m.HostTLS = keys.HostTLS
+		}
 	})
 	if !there {
 		return fmt.Errorf("gateway has no member %s", name)
@@ -206,4 +212,18 @@ func (t *Tasks) SetCookie(ctx context.Context, name app.Name, cookie app.Secret)
 	}
 	t.Update(name, func(c *runtime.Config, _ *runtime.Task) { c.Cookie = cookie })
 	return nil
+}
+
+// SetTLS replaces a guest's certificate.
+func (t *Tasks) SetTLS(ctx context.Context, name app.Name, given runtime.TLS) (changed bool, err error) {
+	if err := t.before(ctx, "set_tls", name); err != nil {
+		return false, err
+	}
+	t.Update(name, func(c *runtime.Config, _ *runtime.Task) {
+		if c.TLS != nil {
+			changed = *c.TLS != given
+			c.TLS = &given
+		}
+	})
+	return changed, nil
 }

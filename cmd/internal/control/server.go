@@ -85,6 +85,9 @@ func Handler(d Daemon, log *slog.Logger) http.Handler {
 	if d, ok := d.(Builds); ok {
 		h.buildRoutes(mux, d)
 	}
+	if d, ok := d.(Certificates); ok {
+		h.certificateRoutes(mux, d)
+	}
 	if d, ok := d.(Cookies); ok {
 		h.cookieRoutes(mux, d)
 	}
