@@ -7,9 +7,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"log"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -126,48 +122,4 @@ func onlyProgram(t *testing.T, program []byte) v1.Image {
 	image, err = mutate.ConfigFile(image, config)
 	must(t, err)
 	return image
-}
-
-// pushImage serves an OCI registry over HTTP and pushes an image to it; the
-// image's address, by digest.
-func pushImage(t *testing.T, repo string, image v1.Image) string {
-	t.Helper()
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
-	t.Cleanup(server.Close)
-	base := server.URL + "/v2/" + repo
-	layers, err := image.Layers()
-	must(t, err)
-	for _, l := range layers {
-		digest, err := l.Digest()
-		must(t, err)
-		blob, err := l.Compressed()
-		must(t, err)
-		upload(t, http.MethodPost, base+"/blobs/uploads/?digest="+digest.String(), "application/octet-stream", blob)
-	}
-	config, err := image.RawConfigFile()
-	must(t, err)
-	digest, err := image.ConfigName()
-	must(t, err)
-	upload(t, http.MethodPost, base+"/blobs/uploads/?digest="+digest.String(), "application/octet-stream", bytes.NewReader(config))
-	manifest, err := image.RawManifest()
-	must(t, err)
-	kind, err := image.MediaType()
-	must(t, err)
-	upload(t, http.MethodPut, base+"/manifests/1.0.0", string(kind), bytes.NewReader(manifest))
-	digest, err = image.Digest()
-	must(t, err)
-	return strings.TrimPrefix(server.URL, "http://") + "/" + repo + "@" + digest.String()
-}
-
-func upload(t *testing.T, method, to, kind string, body io.Reader) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, to, body)
-	must(t, err)
-	req.Header.Set("Content-Type", kind)
-	res, err := http.DefaultClient.Do(req)
-	must(t, err)
-	res.Body.Close()
-	if res.StatusCode != http.StatusCreated {
-		t.Fatalf("%s %s: %s", method, to, res.Status)
-	}
 }

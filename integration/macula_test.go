@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"beamsandbox/distribution/term"
+	"beamsandbox/integration/stage"
 	"beamsandbox/reconcile/status"
 )
 
@@ -50,7 +51,14 @@ func TestMacula(t *testing.T) {
 	t.Cleanup(func() { afterwards(t, "erlang", "set_cookie", term.Atom(w.Cookie)) })
 	mustHost(t, "erlang", "set_cookie", term.Atom(rand.Text()))
 	w.relink(t)
+	daemon := term.Atom(w.Node("sandboxd"))
+	mustHost(t, "erlang", "disconnect_node", daemon)
+	must(t, stage.Until(within(t, 20*time.Second), "sandboxd is connected again", func() bool {
+		hidden, _ := mustHost(t, "erlang", "nodes", term.Atom("hidden")).(term.List)
+		return slices.Contains(hidden.Elems, term.Term(daemon))
+	}))
 
+	w.awaitMacula(t, "Macula is asked again", func(m *status.Macula) bool { return m != nil && len(m.Own) == 0 })
 	must(t, w.daemon.Stop(20*time.Second))
 	if asked(t, "unmonitor_nodes") != 1 {
 		t.Errorf("macula:unmonitor_nodes/0 was called %d times by a sandboxd that ended", asked(t, "unmonitor_nodes"))

@@ -181,6 +181,14 @@ func (c *clusterCookies) Cluster() (app.Secret, error) {
 	return c.Cookies.Cluster()
 }
 
+// MaculaCookie is the cluster's cookie as the host VM's Macula said it last;
+// empty when it did not.
+func (r *Reconciler) MaculaCookie() app.Secret {
+	r.cookies.mu.RLock()
+	defer r.cookies.mu.RUnlock()
+	return r.cookies.macula
+}
+
 // Commit is described at Cookies: what Macula said before is the old one.
 func (c *clusterCookies) Commit(name app.Name) error {
 	err := c.Cookies.Commit(name)

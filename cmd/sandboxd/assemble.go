@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"beamsandbox/distribution"
@@ -31,6 +32,7 @@ type parts struct {
 	images     *lateImages
 	host       *control.Host
 	reconciler *reconcile.Reconciler
+	learned    atomic.Pointer[reconcile.Reconciler] // the same, for who may ask before it is there
 	emitter    *telemetry.Emitter
 	metrics    *metrics
 	undo       []func() // closes what was opened, last first
@@ -149,7 +151,7 @@ func (p *parts) openImages(_ context.Context, c Config) error {
 
 // openHost connects our hidden node to the host VM, now and whenever it is there.
 func (p *parts) openHost(_ context.Context, c Config) error {
-	known := hostCookies(cookies(c))
+	known := p.known(hostCookies(cookies(c)))
 	if _, err := known(); err != nil {
 		return err
 	}
@@ -176,6 +178,7 @@ func (p *parts) openReconciler(_ context.Context, c Config) error {
 		Containerd: p.stack.Version(), Root: c.Root, TLS: c.tls(),
 		Observe: p.observe,
 	}, rooms, p.host, repo, cookies(c), c.Policy, p.log)
+	p.learned.Store(p.reconciler)
 	return nil
 }
 
