@@ -79,7 +79,7 @@ func withMacula(t *testing.T, exports []string, test func(b *bench, h *maculaHos
 		b.host = h
 		b.world.Repo.Commit(map[string]string{"apps/pulse/app.config": guest("pulse", "1.0.0", "")})
 		files := &brittle{}
-		files.CookieFiles.Root, files.Configured = b.root, app.NewSecret(reconciletest.ClusterCookie)
+		files.Root, files.Configured = b.root, app.NewSecret(reconciletest.ClusterCookie)
 		files.Getenv = func(string) string { return "" }
 		b.files = files
 		b.start()
