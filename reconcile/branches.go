@@ -2,14 +2,20 @@ package reconcile
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/status"
 )
 
 // A source that names a branch moves without a commit in the repository that
-// we follow. Whenever that is looked at, so are the branches, one after the
-// other and one round at a time: a remote is asked once a round.
+// we follow. Whenever that is looked at, so are the branches, one round at a
+// time: each is asked for once a round.
+const (
+	headsAtOnce = 4
+	headCall    = 30 * time.Second
+)
 
 // header is a room of images that can say where a source is now: a revision,
 // "" for one that cannot move.
@@ -45,26 +51,37 @@ func (s *state) askHeads() {
 // heads asks for each source once. One that cannot be asked is left out.
 func (r *Reconciler) heads(ctx context.Context, h header, asked map[app.Source]bool) map[app.Source]string {
 	heads := map[app.Source]string{}
+	var mu sync.Mutex
+	var round sync.WaitGroup
+	slots := make(chan struct{}, headsAtOnce)
 	for src := range asked {
-		head, err := h.Head(ctx, src)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			r.log.Warn("ask for a branch", "err", err)
-			continue
-		}
-		heads[src] = head
+		slots <- struct{}{}
+		round.Go(func() {
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(ctx, headCall)
+			defer cancel()
+			head, err := h.Head(ctx, src)
+			if err != nil {
+				r.log.Warn("ask for a branch", "err", err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			heads[src] = head
+		})
 	}
+	round.Wait()
 	return heads
 }
 
-// follows is the spec of an app that runs as its spec wants, at a revision
-// that is known, and that nothing but its source can change now.
+// follows is the spec of an app that runs as its spec wants, or ends again and
+// again, at a revision that is known, and that nothing but its source can
+// change now.
 func (s *state) follows(e *entry) (app.Spec, bool) {
 	spec, wanted := s.set.Specs[e.name]
 	w := e.newest()
-	ok := wanted && spec.Source.Type == app.SourceGit && e.view.Revision != "" && e.have.Digest == spec.Digest() &&
+	runs := e.have.Digest == spec.Digest() || e.have.Digest == "" && e.view.Phase == status.Backoff
+	ok := wanted && spec.Source.Type == app.SourceGit && e.view.Revision != "" && runs &&
 		w != nil && !w.removal && (e.next == nil || e.next.moved != "")
 	return spec, ok
 }

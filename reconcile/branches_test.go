@@ -15,6 +15,7 @@ import (
 	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/reconciletest"
 	"beamsandbox/reconcile/status"
+	"beamsandbox/runtime"
 )
 
 // remotes are git repositories whose branches are at head, for a room of
@@ -103,6 +104,29 @@ func TestBranchThatMoves(t *testing.T) {
 		b.after(5 * time.Minute)
 		if a := b.app("pulse"); a.Pid != pid || a.Restarts != 0 {
 			t.Errorf("it was started again: %+v", a)
+		}
+	})
+}
+
+// What ends again and again is mended by the next commit: it is not the image
+// that ended which is started again.
+func TestBranchThatMendsACrash(t *testing.T) {
+	inRemotes(t, func(b *bench, r *remotes) {
+		b.commit(map[string]string{"pulse": guest("pulse", "1.0.0", "")})
+		b.start()
+		b.after(10 * time.Second)
+		for range 12 {
+			b.world.Exit("pulse", runtime.Exit{Status: 1})
+			b.after(time.Until(b.app("pulse").NextRetry) + time.Second)
+		}
+		b.world.Exit("pulse", runtime.Exit{Status: 1})
+		b.after(time.Second)
+		b.wantPhase("pulse", status.Backoff)
+		r.set("bbb")
+		b.r.Trigger()
+		b.after(10 * time.Second)
+		if a := b.wantPhase("pulse", status.Healthy); a.Revision != "bbb" {
+			t.Errorf("it runs at %s", a.Revision)
 		}
 	})
 }

@@ -31,6 +31,7 @@ func (w *worker) embedded(ctx context.Context) error {
 			return err
 		}
 		if err := w.load(ctx); err != nil {
+			w.image = nil // its branch may have moved on
 			return err
 		}
 		err := w.watch(ctx, health.Local{VM: w.host}, func(f facts) bool { return !f.hostUp })
