@@ -62,6 +62,9 @@ func (t *turn) guestDemonitor() Verdict {
 	if !ok || w.from != c.from {
 		return t.swallow() // of a monitor that was answered here
 	}
+	if to, _ := t.j.realPid(c.to); to != w.target || string(c.name) != w.name {
+		return t.refuse(ruleMonitor)
+	}
 	t.j.rights.watches.drop(c.ref)
 	h := t.head(wire.OpDemonitor, 4).pid(c.from)
 	if w.name != "" {
