@@ -122,7 +122,7 @@ func (g *Gateway) Quit(ctx context.Context) error {
 	for ctx.Err() == nil {
 		c, err := net.Dial("unix", g.socket)
 		if err != nil {
-			return nil //nolint:nilerr // nobody listens any more
+			return g.unbound(ctx)
 		}
 		c.Close()
 		pause(ctx, 10*time.Millisecond)

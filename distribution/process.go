@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"beamsandbox/distribution/gateway/protocol"
 )
@@ -25,6 +26,8 @@ const (
 	maxLog = 4 << 20
 	// memoryLimit is what the gateway's garbage collector aims at (GOMEMLIMIT).
 	memoryLimit = "512MiB"
+	// cgroupRoot is where control groups are mounted.
+	cgroupRoot = "/sys/fs/cgroup"
 )
 
 // adoptOrSpawn makes sure that a gateway of our version answers and returns a
@@ -110,8 +113,28 @@ func (g *Gateway) spawn() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	go func() { _ = cmd.Wait() }() // leaves no zombie; its end is noticed at the socket
+	held := g.bound(cmd.Process.Pid)
+	go func() {
+		_ = cmd.Wait() // leaves no zombie; its end is noticed at the socket
+		_ = held.remove()
+	}()
 	return nil
+}
+
+// bound puts the gateway into a control group with limited memory. Without one
+// it works, and says so: GOMEMLIMIT alone does not count the kernel's buffers.
+func (g *Gateway) bound(pid int) group {
+	if os.Geteuid() != 0 {
+		return group{}
+	}
+	held, err := newGroup(cgroupRoot, g.cfg.RunDir)
+	if err == nil {
+		err = held.hold(pid)
+	}
+	if err != nil {
+		g.cfg.Log.Warn("the gateway's memory is not bounded by a control group", "pid", pid, "err", err)
+	}
+	return held
 }
 
 // listen opens the control socket for root alone, in place of one that nobody
@@ -204,3 +227,19 @@ func unprivileged() (uid, gid uint32) {
 }
 
 func loopback() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
+
+// unbound takes the control group of a gateway away that has closed its socket
+// and is about to end.
+func (g *Gateway) unbound(ctx context.Context) error {
+	held, err := newGroup(cgroupRoot, g.cfg.RunDir)
+	if err != nil || os.Geteuid() != 0 {
+		return nil //nolint:nilerr // there was none
+	}
+	for there(held.dir) && ctx.Err() == nil {
+		if err := held.remove(); err != nil {
+			return fmt.Errorf("remove the gateway's control group: %w", err)
+		}
+		pause(ctx, 10*time.Millisecond)
+	}
+	return nil
+}

@@ -6,6 +6,7 @@ import (
 
 	"beamsandbox/distribution/gateway/judge"
 	"beamsandbox/distribution/gateway/protocol"
+	"beamsandbox/distribution/wire"
 	"beamsandbox/policy"
 )
 
@@ -56,6 +57,23 @@ func (l *link) pass(dir policy.Direction, frame []byte, from, to *leg) error {
 		return err
 	}
 	l.hold(v.Wait)
+	return nil
+}
+
+// admit says why a frame of size bytes cannot come, before it does.
+func (l *link) admit(dir policy.Direction, size int) error {
+	if size > wire.DefaultMaxFrame {
+		return fmt.Errorf("message of %d bytes is over the limit of %d", size, wire.DefaultMaxFrame)
+	}
+	if dir == policy.HostToGuest {
+		return nil
+	}
+	r := l.m.record
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v := l.judge.Announced(time.Now(), size); v.Action == judge.Close {
+		return fmt.Errorf("broke rule %s", v.Rule)
+	}
 	return nil
 }
 

@@ -47,9 +47,9 @@ const (
 
 // Server serves the members of one machine.
 type Server struct {
-	cfg   Config
-	feed  feed
-	large sync.Pool // of *[]byte: buffers of large frames
+	cfg    Config
+	feed   feed
+	larder larder
 
 	mu      sync.Mutex
 	members map[string]*member
@@ -67,7 +67,9 @@ func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{cfg: cfg, members: make(map[string]*member), records: make(map[string]*record), quit: func() {}}
+	s := &Server{cfg: cfg, members: make(map[string]*member), records: make(map[string]*record), quit: func() {}}
+	s.larder.init(largeBytes)
+	return s
 }
 
 // Serve answers the control socket until ctx ends, the gateway is asked to

@@ -3,6 +3,8 @@ package gateway
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -54,6 +56,18 @@ func (l *leg) ready() bool {
 	}
 	head, _ := l.in.Peek(4)
 	return uint64(n-4) >= uint64(binary.BigEndian.Uint32(head))
+}
+
+// next waits for the next frame and returns its announced size.
+func (l *leg) next() (int, error) {
+	head, err := l.in.Peek(4)
+	if err != nil {
+		if len(head) > 0 && errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return 0, err
+	}
+	return int(binary.BigEndian.Uint32(head)), nil
 }
 
 // patient reads from a leg as long as bytes keep coming: a node that is alive

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -156,31 +155,44 @@ func (l *link) pump(dir policy.Direction, from, to *leg) error {
 				return err
 			}
 		}
-		large, err := l.large(from)
+		size, err := from.next()
 		if err != nil {
 			return err
 		}
-		if large == nil {
-			if small, err = l.one(dir, small, from, to); err != nil {
-				return err
-			}
-			continue
+		if size > keepBuffer {
+			err = l.large(dir, size, from, to)
+		} else {
+			small, err = l.small(dir, small, from, to)
 		}
-		*large, err = l.one(dir, *large, from, to)
-		l.m.s.large.Put(large)
 		if err != nil {
 			return err
 		}
 	}
 }
 
-// one carries one frame; buf is its room, and what became of that is returned.
-func (l *link) one(dir policy.Direction, buf []byte, from, to *leg) ([]byte, error) {
-	frame, err := wire.ReadFrame(from.in, buf, wire.DefaultMaxFrame)
+// small carries one frame that is read into buf; what became of buf is returned.
+func (l *link) small(dir policy.Direction, buf []byte, from, to *leg) ([]byte, error) {
+	frame, err := wire.ReadFrame(from.in, buf, keepBuffer)
 	if err != nil || len(frame) == 0 { // a tick ends here, each leg has its own
 		return buf, err
 	}
 	return frame, l.pass(dir, frame, from, to)
+}
+
+// large carries one frame of size bytes that is read into memory which all
+// links share.
+func (l *link) large(dir policy.Direction, size int, from, to *leg) error {
+	if err := l.admit(dir, size); err != nil {
+		return err
+	}
+	c := l.m.s.larder.claim(l, dir == policy.GuestToHost)
+	defer c.end()
+	_, _ = from.in.Discard(4) // next has seen them
+	frame, err := c.read(from.in, size)
+	if err != nil {
+		return err
+	}
+	return l.pass(dir, frame, from, to)
 }
 
 func (l *link) flush(from, to *leg) error {
@@ -188,26 +200,6 @@ func (l *link) flush(from, to *leg) error {
 		return writeError{err}
 	}
 	return from.flush()
-}
-
-// large is room for the next frame where that is a large one, else nil. Such
-// buffers are shared by all links and given back to the system when nobody
-// needs them; an announced size gets one that is there already, never a new one.
-func (l *link) large(from *leg) (*[]byte, error) {
-	head, err := from.in.Peek(4)
-	if err != nil {
-		if len(head) > 0 && errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, err
-	}
-	if binary.BigEndian.Uint32(head) <= keepBuffer {
-		return nil, nil
-	}
-	if b, ok := l.m.s.large.Get().(*[]byte); ok {
-		return b, nil
-	}
-	return new([]byte), nil
 }
 
 // tick sends ticks on both legs until the link ends.

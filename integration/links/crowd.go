@@ -107,11 +107,13 @@ func listen(_ context.Context, addr netip.AddrPort) (*os.File, error) {
 	return ln.(*net.TCPListener).File()
 }
 
-// send has one guest send one message of 100 bytes.
-func (c *Crowd) send(i int) error {
+func (c *Crowd) send(i int) error { return c.message(i, 100) }
+
+// message has one guest send one message of so many bytes.
+func (c *Crowd) message(i, size int) error {
 	node := term.Atom(c.r.node("crowd" + strconv.Itoa(i)))
 	to := term.Tuple{term.Int(wire.OpRegSend), term.Pid{Node: node, ID: 9, Creation: 4}, term.Atom(""), term.Atom("bench_sink")}
-	frame, err := wire.AppendMessage(nil, to, term.Tuple{term.Atom("data"), term.Binary(make([]byte, 100))})
+	frame, err := wire.AppendMessage(nil, to, term.Tuple{term.Atom("data"), term.Binary(make([]byte, size))})
 	if err != nil {
 		return err
 	}

@@ -3,9 +3,11 @@
 package links
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
@@ -111,5 +113,59 @@ func BenchmarkCrowd(b *testing.B) {
 				fmt.Printf("100 guests, a message a second each: %.2f%% of a core\n", 100*share)
 			}
 		}
+	}
+}
+
+// TestHostileCrowdIsBounded: 100 guests announce messages of 8 MB and send all
+// of them but the end. The gateway's memory stays within what it gives to
+// large messages, those who hold it lose their links once others wait, and an
+// innocent guest's large messages pass.
+func TestHostileCrowdIsBounded(t *testing.T) {
+	const hostile, announced, sent = 100, 8 << 20, 7 << 20
+	r := newRig(t)
+	c, err := r.Crowd(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Grow(t.Context(), hostile+1); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	part := append(binary.BigEndian.AppendUint32(nil, announced), make([]byte, sent)...)
+	for _, g := range c.guests[:hostile] {
+		wg.Go(func() { _, _ = g.Write(part) }) // many are cut off
+	}
+	most := 0
+	for range 20 {
+		if err := c.message(hostile, 2<<20); err != nil {
+			t.Fatalf("the innocent guest: %v", err)
+		}
+		bytes, err := r.Memory(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, bytes)
+	}
+	wg.Wait()
+	t.Logf("the gateway took %d MB at most", most>>20)
+	if most > 512<<20 {
+		t.Errorf("the gateway took %d MB", most>>20)
+	}
+	nodes, err := r.gateway.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := 0
+	for _, n := range nodes {
+		if n.Up {
+			up++
+		}
+		if string(n.Name) == "crowd100" && !n.Up {
+			t.Errorf("the innocent guest is not linked: %+v", n)
+		}
+	}
+	if up > hostile/2 {
+		t.Errorf("%d guests hold on to what others wait for", up)
 	}
 }

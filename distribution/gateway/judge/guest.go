@@ -27,6 +27,16 @@ func (j *Judge) FromGuest(now time.Time, frame []byte) Verdict {
 	return v
 }
 
+// Announced judges a frame of the guest by its size alone, before it is read:
+// one that is over the limit closes, any other passes as yet.
+func (j *Judge) Announced(now time.Time, size int) Verdict {
+	t := j.begin(policy.GuestToHost, now, nil)
+	if size <= unbounded(j.limits.Frame) || j.mode() == policy.Audit || j.mode() == policy.Trusted {
+		return Verdict{}
+	}
+	return t.refuse(ruleSize)
+}
+
 // audited passes the frame as it came and keeps what would have been refused.
 func (t *turn) audited(v Verdict) Verdict {
 	t.o.forward = append(t.o.forward[:0], Frame{Head: t.frame})
