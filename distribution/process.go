@@ -35,10 +35,10 @@ const (
 func (g *Gateway) adoptOrSpawn(ctx context.Context) (*net.UnixConn, error) {
 	switch watch, hello, err := g.open(ctx); {
 	case err != nil: // nobody answers
-	case hello.Version == protocol.Version:
+	case hello.Version == protocol.Version && !g.replaceable(hello):
 		g.cfg.Log.Info("gateway found", "pid", hello.Pid, "members", hello.Members)
 		return watch, nil
-	case hello.Members > 0:
+	case hello.Version != protocol.Version && hello.Members > 0:
 		watch.Close()
 		return nil, fmt.Errorf("adopt gateway (pid %d): %w: it speaks version %d, sandboxd speaks %d; remove the guests with the older sandboxd, or end it and let the guests connect again",
 			hello.Pid, ErrVersion, hello.Version, protocol.Version)
@@ -59,6 +59,24 @@ func (g *Gateway) adoptOrSpawn(ctx context.Context) (*net.UnixConn, error) {
 	}
 	g.cfg.Log.Info("gateway started", "pid", hello.Pid)
 	return watch, nil
+}
+
+// replaceable says whether a gateway that answers runs another program than the
+// installed one and serves nobody. One that serves guests goes on, since their
+// links would be cut: who looks into the log is told how to replace it.
+func (g *Gateway) replaceable(hello protocol.Hello) bool {
+	same, err := sameProgram(hello.Pid, g.cfg.Binary)
+	switch {
+	case err != nil:
+		g.cfg.Log.Warn("whether the gateway runs the installed program is not known", "pid", hello.Pid, "err", err)
+	case !same && hello.Members > 0:
+		g.cfg.Log.Warn("the gateway runs an older program than the installed one; to replace it, kill it: links are cut and made again within seconds",
+			"pid", hello.Pid, "members", hello.Members, "program", g.cfg.Binary)
+	case !same:
+		g.cfg.Log.Info("gateway of an older program is replaced", "pid", hello.Pid)
+		return true
+	}
+	return false
 }
 
 // open begins to follow the gateway's events.
