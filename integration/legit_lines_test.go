@@ -97,25 +97,26 @@ func (p *pair) try(t *testing.T, lines []line) {
 	}
 }
 
-// printed wants what the lines of output print in the gateway's log, which
-// says whose words they are.
+// printed wants what the lines of output print where an operator finds it: in
+// the guest's log, or in the gateway's, which says whose words they are.
 func (p *pair) printed(t *testing.T) {
 	t.Helper()
 	var missing []string
 	err := stage.Until(within(t, 10*time.Second), "the log has it", func() bool {
-		log, err := os.ReadFile(filepath.Join(w.RunDir, "gateway", "gateway.log"))
-		missing = nil
-		for _, want := range []string{"hello {from," + w.Node(p.name) + "}", "grüß dich", "bad ~p"} {
-			if !slices.ContainsFunc(strings.Split(string(log), "\n"), func(l string) bool {
-				return strings.Contains(l, "app="+p.name+" ") && strings.Contains(l, want)
-			}) {
-				missing = append(missing, want)
+		own, _ := w.Ctl("logs", p.name)
+		log, _ := os.ReadFile(filepath.Join(w.RunDir, "gateway", "gateway.log"))
+		for l := range strings.Lines(string(log)) {
+			if strings.Contains(l, "app="+p.name+" ") {
+				own += l
 			}
 		}
-		return err == nil && len(missing) == 0
+		missing = slices.DeleteFunc([]string{"hello {from," + w.Node(p.name) + "}", "grüß dich", "bad ~p"}, func(want string) bool {
+			return strings.Contains(own, want)
+		})
+		return len(missing) == 0
 	})
 	if err != nil {
-		t.Errorf("%s: the gateway's log lacks %q", p.name, missing)
+		t.Errorf("%s: the logs lack %q", p.name, missing)
 	}
 }
 

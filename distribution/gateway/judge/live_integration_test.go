@@ -283,6 +283,16 @@ func TestRealPubSub(t *testing.T) {
 	send(b.guest, "still_here")
 	b.eval(b.host, "(fun() -> "+get+" end)()", "still_here")
 	b.taken(rulePG)
+
+	// A node may have processes leave that never joined.
+	group := "'Elixir.Phoenix.PubSub', '" + adapter + "'"
+	members := func(n string) string {
+		return "(fun F(0) -> never; F(K) -> case length(pg:get_members(" + group + ")) of " + n + " -> " + n + "; _ -> receive after 20 -> F(K-1) end end end)(250)"
+	}
+	b.eval(b.guest, "pg:join("+group+", self())", "ok")
+	b.eval(b.host, members("3"), "3")
+	b.eval(b.guest, "pg:leave("+group+", [self(), spawn(timer, sleep, [1])])", "ok")
+	b.eval(b.host, members("2"), "2")
 	b.eval(b.guest, "exit(whereis(worker), kill), ok", "ok")
 	b.eval(b.host, "(fun F(0) -> still; F(K) -> case pg:get_members('Elixir.Phoenix.PubSub', '"+adapter+"') of [_] -> gone; _ -> receive after 20 -> F(K-1) end end end)(250)", "gone")
 }

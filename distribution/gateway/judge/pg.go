@@ -204,8 +204,9 @@ func (t *turn) guestJoin(s *scope, msg term.Tuple, to walk.Pid) Verdict {
 	return t.passTerm(to, msg)
 }
 
-// guestLeave is {leave, Pid, PidOrPids, [Group]}. Groups that the processes
-// are not in, as the host sees it, are taken out.
+// guestLeave is {leave, Pid, PidOrPids, [Group]}. A node may say that processes
+// leave which are in some of the groups only; the host is told of those that
+// are in them, as it sees it.
 func (t *turn) guestLeave(s *scope, msg term.Tuple, to walk.Pid) Verdict {
 	p, ok := t.j.guestPidOf(msg[1])
 	pids, okay := t.j.members(msg[2])
@@ -214,36 +215,54 @@ func (t *turn) guestLeave(s *scope, msg term.Tuple, to walk.Pid) Verdict {
 	if !ok || !okay || !isList || list.Tail != nil || guest == nil || !guest.known {
 		return t.refuse(rulePG)
 	}
-	kept := term.List{}
+	whole, said := term.List{}, false
+	v := Verdict{}
 	for _, e := range list.Elems {
-		group, isAtom := e.(term.Atom)
-		if isAtom && len(pids) > 0 && leave(guest.joined, string(group), pids) {
-			kept.Elems = append(kept.Elems, e)
+		group, _ := e.(term.Atom)
+		left := leave(guest.joined, string(group), pids)
+		switch {
+		case len(left) == 0:
+		case len(left) == len(pids):
+			whole.Elems = append(whole.Elems, e)
+		default:
+			v, said = t.passTerm(to, term.Tuple{msg[0], msg[1], t.j.pidTerms(left), term.List{Elems: []term.Term{e}}}), true
 		}
 	}
-	if len(kept.Elems) == 0 {
+	if len(whole.Elems) > 0 {
+		v, said = t.passTerm(to, term.Tuple{msg[0], msg[1], msg[2], whole}), true
+	}
+	if !said {
 		return t.refuse(ruleGroup)
 	}
-	return t.passTerm(to, term.Tuple{msg[0], msg[1], msg[2], kept})
+	return v
 }
 
-// leave takes processes out of a group if all of them are in it.
-func leave(joined map[string]map[walk.Pid]int, group string, pids []walk.Pid) bool {
+// leave takes processes out of a group and returns those that were in it.
+func leave(joined map[string]map[walk.Pid]int, group string, pids []walk.Pid) []walk.Pid {
 	in := joined[group]
-	for p, n := range count(nil, pids) {
-		if in[p] < n {
-			return false
-		}
-	}
+	var left []walk.Pid
 	for _, p := range pids {
+		if in[p] == 0 {
+			continue
+		}
+		left = append(left, p)
 		if in[p]--; in[p] == 0 {
 			delete(in, p)
 		}
 	}
-	if len(in) == 0 {
+	if in != nil && len(in) == 0 {
 		delete(joined, group)
 	}
-	return true
+	return left
+}
+
+// pidTerms is a list of the guest's processes.
+func (j *Judge) pidTerms(pids []walk.Pid) term.List {
+	var l term.List
+	for _, p := range pids {
+		l.Elems = append(l.Elems, term.Pid{Node: term.Atom(j.names.Guest), ID: p.ID, Serial: p.Serial, Creation: p.Creation})
+	}
+	return l
 }
 
 func count(in map[walk.Pid]int, pids []walk.Pid) map[walk.Pid]int {
