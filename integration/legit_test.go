@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"beamsandbox/distribution/control"
+	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/distribution/term"
 	"beamsandbox/integration/otp"
 	"beamsandbox/integration/stage"
@@ -243,7 +244,7 @@ type pair struct {
 
 func (w *world) pair(t *testing.T, name string) *pair {
 	t.Helper()
-	p := &pair{name: name, guest: w.guest(t, name), wasRefused: w.daemon.App(t.Context(), name).Refused}
+	p := &pair{name: name, guest: w.guest(t, name), wasRefused: w.gatewayNode(t, name).Refused}
 	p.replace = strings.NewReplacer("GUEST", "'"+w.Node(name)+"'", "HOST", "'"+w.host.Name+"'")
 	return p
 }
@@ -285,12 +286,24 @@ func (p *pair) eventually(t *testing.T, on func(*testing.T, string) string, code
 // monitors, and events for the host's logger, which go to the guest's log.
 func (p *pair) clean(t *testing.T) {
 	t.Helper()
-	// What was sent is counted when the status is taken anew.
-	must(t, w.daemon.Await(within(t, 15*time.Second), "the gateway was asked again", func(h status.Host) bool { return h.At.After(time.Now().Add(-time.Second)) }))
-	for rule, n := range w.daemon.App(t.Context(), p.name).Refused {
-		if n > p.wasRefused[rule] && rule != "global" && rule != "features" && rule != "logger" {
-			out, _ := w.Ctl("status", p.name)
-			t.Errorf("%s: %d messages refused by rule %s:\n%s", p.name, n-p.wasRefused[rule], rule, out)
+	p.try(t, []line{{"guest: net_adm:ping(HOST)", "pong"}, {"net_adm:ping(GUEST)", "pong"}}) // behind all else on the link
+	n := w.gatewayNode(t, p.name)
+	for rule, count := range n.Refused {
+		if count > p.wasRefused[rule] && rule != "global" && rule != "features" && rule != "logger" {
+			t.Errorf("%s: %d messages refused by rule %s; the last ones: %+v", p.name, count-p.wasRefused[rule], rule, n.Recent)
 		}
 	}
+}
+
+// gatewayNode asks the gateway itself, whose counters status shows a few
+// seconds later.
+func (w *world) gatewayNode(t *testing.T, name string) protocol.Node {
+	t.Helper()
+	resp, err := protocol.Ask(within(t, 10*time.Second), filepath.Join(w.RunDir, "gateway", "gateway.sock"), protocol.Request{Op: protocol.OpList})
+	must(t, err)
+	i := slices.IndexFunc(resp.Nodes, func(n protocol.Node) bool { return n.Name == name })
+	if i < 0 {
+		t.Fatalf("the gateway has no member %s: %+v", name, resp)
+	}
+	return resp.Nodes[i]
 }
