@@ -173,8 +173,8 @@ func (w *world) nowhere(t *testing.T, secrets []string) {
 	for _, root := range []string{w.Dir, w.RunDir, filepath.Join(w.Root, "logs"), filepath.Join(w.Root, "history"),
 		filepath.Join(w.Root, "containerd", "io.containerd.metadata.v1.bolt")} {
 		must(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			private := slices.Contains([]string{".erlang.cookie", "sandboxd.config"}, filepath.Base(path)) ||
-				strings.HasPrefix(path, filepath.Join(w.Root, "cookie"))
+			private := slices.Contains([]string{".erlang.cookie", "sandboxd.config", "node.pem"}, filepath.Base(path)) ||
+				strings.HasPrefix(path, filepath.Join(w.Root, "cookie")) || strings.HasPrefix(path, filepath.Join(w.Root, "tls"))
 			if err != nil || !d.Type().IsRegular() || private {
 				return nil
 			}

@@ -95,7 +95,7 @@ func (s *Stage) StartHostOn(ctx context.Context, name string, erl, env []string)
 		return nil, err
 	}
 	h := &Host{Proc: p, Name: s.Node(name)}
-	h.rpc = control.NewHost(control.Config{Name: s.Node("stage_" + name), Cookie: app.NewSecret(s.Cookie), Peer: h.Name})
+	h.rpc = control.NewHost(control.Config{Name: s.Node("stage_" + name), Cookie: app.NewSecret(s.Cookie), Peer: h.Name, Secure: s.Secure})
 	return h, Until(ctx, h.Name+" answers", func() bool {
 		_, err := h.Call(ctx, "erlang", "node")
 		return err == nil

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,8 @@ type Stage struct {
 	Hostname string   // the machine's short name
 	Cookie   string   // the cluster's
 	Env      []string // added to sandboxd's environment
+	// Secure makes TLS of our own connection to a host VM; nil: it is plain.
+	Secure func(ctx context.Context, conn net.Conn) (net.Conn, error)
 
 	procs  []*Proc
 	daemon *Daemon // the newest
