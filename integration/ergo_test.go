@@ -53,6 +53,14 @@ func TestErgo(t *testing.T) {
 		t.Errorf("its environment names no node, or holds its cookie: %q", environ)
 	}
 
+	if out, err := w.Ctl("doctor", "hello"); err != nil {
+		t.Errorf("doctor: %v\n%s", err, out)
+	}
+	_, err = w.Ctl("cookie", "rotate", "hello")
+	must(t, err)
+	if now, err := w.GuestCookie("hello"); err != nil || now == own {
+		t.Errorf("its cookie was not rotated: %v", err)
+	}
 	mustHost(t, "erlang", "disconnect_node", term.Atom(w.Node("hello")))
 	awaitHello(t, "the guest is linked again", func(b status.App) bool { return b.Pid == a.Pid })
 	wantHello(t)

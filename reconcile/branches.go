@@ -74,14 +74,13 @@ func (r *Reconciler) heads(ctx context.Context, h header, asked map[app.Source]b
 	return heads
 }
 
-// follows is the spec of an app that runs as its spec wants, or ends again and
-// again, at a revision that is known, and that nothing but its source can
-// change now.
+// follows is the spec of an app that was started as its spec wants, whether it
+// runs or has ended, at a revision that is known, and that nothing but its
+// source can change now.
 func (s *state) follows(e *entry) (app.Spec, bool) {
 	spec, wanted := s.set.Specs[e.name]
 	w := e.newest()
-	runs := e.have.Digest == spec.Digest() || e.have.Digest == "" && e.view.Phase == status.Backoff
-	ok := wanted && spec.Source.Type == app.SourceGit && e.view.Revision != "" && runs &&
+	ok := wanted && spec.Source.Type == app.SourceGit && e.view.Revision != "" && e.view.Digest == spec.Digest() &&
 		w != nil && !w.removal && (e.next == nil || e.next.moved != "")
 	return spec, ok
 }

@@ -27,6 +27,7 @@ func (w *worker) guest(ctx context.Context) error {
 	if err := w.takeOver(ctx); err != nil {
 		return err
 	}
+	w.moved = ""
 	task, err := w.start(ctx)
 	if err != nil {
 		w.spawned(0, err)

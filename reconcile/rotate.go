@@ -123,6 +123,8 @@ func takesCookie(ctx context.Context, node caller, c distribution.Cookie) error 
 	set := setCookie(ctx, node, self, c.Next)
 	now, err := health.Answer(node.Call(ctx, "erlang", "get_cookie"))
 	switch {
+	case errors.As(err, &bad) && errors.As(set, &bad): // a node that is no BEAM need not have either
+		return fmt.Errorf("%s takes no new cookie: it has neither erlang:set_cookie/2 nor erlang:get_cookie/0; %w", term.Brief(self, 100), errRefused)
 	case err != nil:
 		return without(err, c.Now, c.Next)
 	case now == term.Term(term.Atom(c.Next.Reveal())):

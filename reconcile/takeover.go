@@ -30,11 +30,7 @@ func (w *worker) takeOver(ctx context.Context) error {
 		w.old = Have{}
 		return nil
 	case w.moved != "" && w.spec.Isolation == app.VM:
-		err := w.replaceMoved(ctx)
-		if err == nil {
-			w.moved = ""
-		}
-		return err
+		return w.replaceMoved(ctx)
 	case old.Digest == "" || old.Digest == w.spec.Digest() || w.spec.Isolation == app.Embedded:
 		return nil // nothing runs, it runs as wanted, or the host VM changes it in place
 	case old.RunDigest == w.spec.RunDigest() && w.reconfigure(ctx, old):

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"beamsandbox/distribution/control"
 	"beamsandbox/distribution/epmd"
 	"beamsandbox/distribution/term"
 	"beamsandbox/distribution/wire"
@@ -62,7 +63,12 @@ func (e *examination) guestNode(a status.App) {
 	}
 	if e.ping(a) {
 		e.applications(a, func(module, function string, args ...term.Term) (term.Term, error) {
-			return e.host("rpc", "call", term.Atom(a.Node), term.Atom(module), term.Atom(function), term.List{Elems: args}, term.Int(patience.Milliseconds()))
+			answer, err := e.host("rpc", "call", term.Atom(a.Node), term.Atom(module), term.Atom(function), term.List{Elems: args}, term.Int(patience.Milliseconds()))
+			var bad *control.BadRPC
+			if errors.As(err, &bad) && bad.Reason == term.Term(term.Atom("notsup")) {
+				return e.guest(module, function, args...) // a node that is no BEAM spawns nothing
+			}
+			return answer, err
 		})
 	}
 }

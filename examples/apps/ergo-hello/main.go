@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"strings"
 
 	"github.com/ergo-services/ergo"
 	"github.com/ergo-services/ergo/gen"
@@ -24,9 +23,9 @@ func main() {
 
 // run starts the node and returns when it has ended.
 func run() error {
-	cookie, err := os.ReadFile(os.Getenv("BEAMSANDBOX_COOKIE_FILE"))
+	secret, err := readCookie(os.Getenv("BEAMSANDBOX_COOKIE_FILE"))
 	if err != nil {
-		return fmt.Errorf("read the node's cookie: %w", err)
+		return err
 	}
 	listen, err := netip.ParseAddrPort(os.Getenv("BEAMSANDBOX_LISTEN"))
 	if err != nil {
@@ -36,7 +35,7 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("read BEAMSANDBOX_EPMD: %w", err)
 	}
-	n, err := ergo.StartNode(os.Getenv("BEAMSANDBOX_NODE"), strings.TrimSpace(string(cookie)), options(listen, mapper))
+	n, err := ergo.StartNode(os.Getenv("BEAMSANDBOX_NODE"), secret.get(), options(listen, mapper, secret))
 	if err != nil {
 		return fmt.Errorf("start the node: %w", err)
 	}
@@ -44,7 +43,7 @@ func run() error {
 	if err := n.UnregisterName("net_kernel"); err != nil {
 		return fmt.Errorf("replace net_kernel: %w", err)
 	}
-	for name, server := range map[string]gen.ServerBehavior{"net_kernel": &netKernel{}, "rex": &rex{}, "hello": &hello{}} {
+	for name, server := range map[string]gen.ServerBehavior{"net_kernel": &netKernel{}, "rex": &rex{cookie: secret}, "hello": &hello{}} {
 		if _, err := n.Spawn(name, gen.ProcessOptions{}, server); err != nil {
 			return fmt.Errorf("start %s: %w", name, err)
 		}
@@ -55,7 +54,7 @@ func run() error {
 }
 
 // options are those of a node behind the gateway.
-func options(listen, mapper netip.AddrPort) node.Options {
+func options(listen, mapper netip.AddrPort, secret *cookie) node.Options {
 	flags := node.DefaultFlags()
 	// The gateway passes frames that stand for themselves, and no spawns;
 	// compression and proxies are ergo's own.
@@ -66,7 +65,7 @@ func options(listen, mapper netip.AddrPort) node.Options {
 	proto.MaxMessageSize = maxFrame
 	return node.Options{
 		Flags:     flags,
-		Handshake: dist.CreateHandshake(dist.HandshakeOptions{Version: dist.HandshakeVersion6}),
+		Handshake: keyed{dist.CreateHandshake(dist.HandshakeOptions{Version: dist.HandshakeVersion6}), secret},
 		Proto:     plainProto{dist.CreateProto(proto)},
 		Registrar: dist.CreateRegistrarWithRemoteEPMD(mapper.Addr().String(), mapper.Port()),
 		Listeners: []node.Listener{{Hostname: listen.Addr().String(), Listen: listen.Port()}},

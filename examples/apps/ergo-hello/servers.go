@@ -10,29 +10,40 @@ import (
 
 // rex answers rpc:call of the few functions that sandboxd asks a guest for,
 // and hello:say/1.
-type rex struct{ gen.Server }
+type rex struct {
+	gen.Server
+	cookie *cookie
+}
 
 // Init has nothing to prepare.
 func (*rex) Init(*gen.ServerProcess, ...etf.Term) error { return nil }
 
 // HandleCall answers {call, Module, Function, Args, GroupLeader}.
-func (*rex) HandleCall(p *gen.ServerProcess, _ gen.ServerFrom, request etf.Term) (etf.Term, gen.ServerStatus) {
+func (r *rex) HandleCall(p *gen.ServerProcess, _ gen.ServerFrom, request etf.Term) (etf.Term, gen.ServerStatus) {
 	t, _ := request.(etf.Tuple)
 	if len(t) != 5 || t[0] != etf.Atom("call") {
 		return badRPC("unknown_request"), gen.ServerStatusOK
 	}
 	args, _ := t[3].(etf.List)
-	return call(p.NodeName(), fmt.Sprintf("%v:%v/%d", t[1], t[2], len(args)), args), gen.ServerStatusOK
+	return r.call(p.NodeName(), fmt.Sprintf("%v:%v/%d", t[1], t[2], len(args)), args), gen.ServerStatusOK
 }
 
 // HandleInfo ignores what nobody should send.
 func (*rex) HandleInfo(*gen.ServerProcess, etf.Term) gen.ServerStatus { return gen.ServerStatusOK }
 
 // call is what one function answers, {badrpc, Reason} for one that is not there.
-func call(node, function string, args etf.List) etf.Term {
+func (r *rex) call(node, function string, args etf.List) etf.Term {
 	switch function {
 	case "erlang:node/0":
 		return etf.Atom(node)
+	case "erlang:get_cookie/0":
+		return etf.Atom(r.cookie.get())
+	case "erlang:set_cookie/2":
+		if secret, ok := args[1].(etf.Atom); ok {
+			r.cookie.set(string(secret))
+			return etf.Atom("true")
+		}
+		return badRPC("badarg")
 	case "init:get_status/0":
 		return etf.Tuple{etf.Atom("started"), etf.Atom("started")}
 	case "application:which_applications/0":
