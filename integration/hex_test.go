@@ -88,6 +88,10 @@ func TestHex(t *testing.T) {
 	ask("stdout_formatter", "0.2.4", "embedded")
 	commit("Ask for packages")
 	must(t, p.daemon.AwaitHealthy(within(t, 4*time.Minute), "recon", "greet", "stdout_formatter"))
+	where, err := p.host.Call(t.Context(), "code", "which", term.Atom("stdout_formatter"))
+	if text, _ := term.Text(where); err != nil || !strings.HasPrefix(text, filepath.Join(p.Root, "images/releases/stdout_formatter")) {
+		t.Errorf("the host VM has the embedded package's code from %q, %v", text, err)
+	}
 	pid := p.daemon.App(t.Context(), "recon").Pid
 
 	for _, tt := range []struct {
