@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"beamsandbox/integration/stage"
+	"beamsandbox/reconcile/git/gittest"
 	"beamsandbox/reconcile/status"
 )
 
@@ -162,13 +164,20 @@ func TestRunFolder(t *testing.T) {
 	r.gone()
 }
 
-// TestRunKeep: a git URL becomes a guest that outlives the command, and even
-// its sandboxd, until --stop.
+// TestRunKeep: a git URL, over ssh, becomes a guest that outlives the command,
+// and even its sandboxd, until --stop.
 func TestRunKeep(t *testing.T) {
 	r := trial{ownStage(t, "keep"), t}
 	repo, err := r.NewRepo("pulse", "../examples/apps/pulse")
 	must(t, err)
-	p := r.start(repo.URL(), "--keep", "--port", pulsePort)
+	server, err := gittest.ServeSSH()
+	must(t, err)
+	t.Cleanup(func() { server.Close() })
+	key, known := r.Path("id"), r.Path("known_hosts")
+	must(t, errors.Join(os.WriteFile(key, server.Key, 0o600), os.WriteFile(known, server.KnownHosts, 0o600)))
+	url := "ssh://git@" + server.Addr + repo.Dir
+	r.refused(1, "no file "+r.Path("none"), url, "--ssh-key", r.Path("none"), "--known-hosts", known)
+	p := r.start(url, "--keep", "--port", pulsePort, "--ssh-key", key, "--known-hosts", known)
 	r.says(p, "it goes on")
 	r.ends(p, 0)
 	if !answersHealth() {
