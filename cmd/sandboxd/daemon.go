@@ -91,6 +91,9 @@ func (d *daemon) work(ctx context.Context) error {
 	return nil
 }
 
+// lockPatience is how long one that was killed may take to let go of its root.
+const lockPatience = 2 * time.Second
+
 // lock refuses a second sandboxd on the same root.
 func lock(c Config) (func(), error) {
 	for _, dir := range []string{c.Root, c.RunDir} {
@@ -103,7 +106,10 @@ func lock(c Config) (func(), error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", c.Root, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	for start := time.Now(); unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil; time.Sleep(20 * time.Millisecond) {
+		if time.Since(start) < lockPatience {
+			continue
+		}
 		f.Close()
 		return nil, fmt.Errorf("another sandboxd uses root %s: stop it or configure another root", c.Root)
 	}
