@@ -26,6 +26,8 @@ type need struct {
 	paths  []string
 	class  elf.Class
 	arch   elf.Machine
+	// versions that it needs of a library's symbols, "GLIBC_2.38", by library.
+	versions map[string][]string
 }
 
 func newLinker(machine elf.Machine) linker {
@@ -91,6 +93,9 @@ func (t tree) link(file string, want need, own map[string]bool) ([]string, error
 		from, target, err := l.find(lib, file, want, own)
 		if err != nil {
 			return nil, err
+		}
+		if err := provides(from, want.versions[lib]); err != nil {
+			return nil, fmt.Errorf("find library %s, needed by %s: %w", lib, file, err)
 		}
 		if !own[from] {
 			if err := t.addFile(target, from); err != nil {
@@ -163,6 +168,9 @@ func needs(file string) (need, error) {
 		return need{}, fmt.Errorf("read the libraries of %s: %w", file, err)
 	}
 	out.paths = searchPaths(f, filepath.Dir(file))
+	if out.versions, err = versionNeeds(f); err != nil {
+		return need{}, fmt.Errorf("read the libraries of %s: %w", file, err)
+	}
 	return out, nil
 }
 

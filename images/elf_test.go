@@ -66,6 +66,28 @@ func TestClosureIsTransitive(t *testing.T) {
 	}
 }
 
+// A program of the machine needs versions that the machine's libraries have,
+// and none that they do not.
+func TestClosureComparesVersions(t *testing.T) {
+	o := machineOTP(t)
+	beam := filepath.Join(o.root, "erts-"+o.erts, "bin", "beam.smp")
+	want, err := needs(beam)
+	if err != nil || len(want.versions["libc.so.6"]) < 2 {
+		t.Fatalf("beam.smp needs versions %v, %v", want.versions, err)
+	}
+	libc, _, err := newLinker(want.arch).find("libc.so.6", beam, want, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := provides(libc, want.versions["libc.so.6"]); err != nil {
+		t.Error(err)
+	}
+	err = provides(libc, append(want.versions["libc.so.6"], "GLIBC_99.1"))
+	if err == nil || !strings.Contains(err.Error(), "lacks version GLIBC_99.1") {
+		t.Errorf("a version that nobody has: %v", err)
+	}
+}
+
 func TestClosurePassesScripts(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "script")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755); err != nil {

@@ -96,7 +96,8 @@ func TestReleaseTarball(t *testing.T) {
 	g, cfg := rooms(t)
 	s := open(t, cfg)
 	ensure(t, s, recipe("pulse", source(t, "pulse", nil)))
-	data := packed(t, builtRelease(t, cfg.Root, "pulse"), "./")
+	dir := builtRelease(t, cfg.Root, "pulse")
+	data := packed(t, dir, "./")
 	jobs := g.jobs
 
 	r := serveFile(t, "pulse", "1.0.0", data)
@@ -122,5 +123,28 @@ func TestReleaseTarball(t *testing.T) {
 	code := ensure(t, s, r)
 	if len(code.CodePaths) != 1 || !strings.HasSuffix(code.CodePaths[0], "lib/pulse-1.0.0/ebin") {
 		t.Errorf("code paths of a release: %v", code.CodePaths)
+	}
+	checkNewerSystem(t, s, dir)
+}
+
+// checkNewerSystem: a release whose emulator was made for a newer C library
+// says so before it is started, when it would end without a word of what to do.
+func checkNewerSystem(t *testing.T, s *images.Store, dir string) {
+	t.Helper()
+	newer, err := filepath.Glob("../build/debian/otp27/usr/lib/erlang/erts-*/bin/beam.smp")
+	if err != nil || len(newer) != 1 {
+		t.Fatalf("find the newer emulator: %v, %v: run make setup-test", newer, err)
+	}
+	old, err := filepath.Glob(filepath.Join(dir, "erts-*", "bin", "beam.smp"))
+	if err != nil || len(old) != 1 {
+		t.Fatal(old, err)
+	}
+	beam, err := os.ReadFile(newer[0])
+	if err := errors.Join(err, os.WriteFile(old[0], beam, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Ensure(t.Context(), serveFile(t, "pulse", "1.0.0", packed(t, dir, "./")))
+	if err == nil || !strings.Contains(err.Error(), "lacks version GLIBC_") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want one line with the version that is lacking", err)
 	}
 }
