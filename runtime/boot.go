@@ -272,6 +272,9 @@ func nodeVariables(c Config) []string {
 	if c.Guest.IsValid() && c.DistPort != 0 {
 		env = append(env, "BEAMSANDBOX_LISTEN="+netip.AddrPortFrom(c.Guest, c.DistPort).String())
 	}
+	if c.TLS != nil {
+		env = append(env, "BEAMSANDBOX_TLS_CA="+path.Join(guestRun, tlsCA), "BEAMSANDBOX_TLS_NODE="+path.Join(guestRun, tlsNode))
+	}
 	return env
 }
 

@@ -123,6 +123,14 @@ func TestEntryEnvironment(t *testing.T) {
 	if joined := strings.Join(env, "\n"); strings.Contains(joined, "_COOKIE=") || strings.Contains(joined, "NODE=other") || strings.Contains(joined, "/root") {
 		t.Errorf("the image's own cookie or home came through: %v", env)
 	}
+	if strings.Contains(strings.Join(env, "\n"), "BEAMSANDBOX_TLS") {
+		t.Errorf("a plain guest is told of TLS: %v", env)
+	}
+	c.TLS = &TLS{}
+	if env := entryEnvironment(c, 2); !slices.Contains(env, "BEAMSANDBOX_TLS_CA=/run/beamsandbox/tls/ca.pem") || !slices.Contains(env, "BEAMSANDBOX_TLS_NODE=/run/beamsandbox/tls/node.pem") {
+		t.Errorf("a guest is not told of its certificate: %v", env)
+	}
+	c.TLS = nil
 	flags := env[slices.IndexFunc(env, func(kv string) bool { return strings.HasPrefix(kv, "ERL_ZFLAGS=") })]
 	for _, want := range []string{"-config /run/beamsandbox/env", "-sname pulse@myhost", "-start_epmd false", "inet_dist_listen_min 9100", `"io:put_chars(\"a b\")."`} {
 		if !strings.Contains(flags, want) {

@@ -182,6 +182,13 @@ func TestEmbeddedLife(t *testing.T) {
 	}
 	expect(t, host, `<<"1.1.0">>`, "embed_demo", "value")
 
+	// So is code of the same wish that was built anew, of a branch that moved.
+	c.CodePaths = []string{compileApp(t, "embed_demo", "1.1.1", "embed_util"), util}
+	if _, err := room.Ensure(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, host, `<<"1.1.1">>`, "embed_demo", "value")
+
 	for range 2 {
 		if err := room.Remove(t.Context(), "embed_demo"); err != nil {
 			t.Fatal(err)

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -23,6 +24,9 @@ func main() {
 
 // run starts the node and returns when it has ended.
 func run() error {
+	if os.Getenv("BEAMSANDBOX_TLS_NODE") != "" {
+		return errors.New("guests' links are TLS here, and this example speaks plain distribution: make the guests' leg plain")
+	}
 	secret, err := readCookie(os.Getenv("BEAMSANDBOX_COOKIE_FILE"))
 	if err != nil {
 		return err
