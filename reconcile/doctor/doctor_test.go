@@ -20,6 +20,7 @@ import (
 // it ill. Answers are by "module:function" in Erlang's syntax, an answer that
 // begins with "!" is an error.
 type cluster struct {
+	macula      *status.Macula
 	host, guest map[string]string
 	node        distribution.Node
 	listErr     error
@@ -96,7 +97,7 @@ func examine(t *testing.T, c *cluster, only app.Name) []status.Check {
 	}()
 	defer func() { cancel(); <-done }()
 	return Check(t.Context(), Config{
-		Status: status.Host{HostNode: "demo_web@myhost", Commit: "0123456789abcdef", Fetched: time.Now(), Error: c.problem,
+		Status: status.Host{HostNode: "demo_web@myhost", Commit: "0123456789abcdef", Fetched: time.Now(), Error: c.problem, Macula: c.macula,
 			Apps: []status.App{c.app, {Name: "other", Phase: status.Broken, Reason: "config", Detail: "f:1:1: no"}}},
 		Hostname: "myhost", EPMD: netip.MustParseAddrPort(l.Addr().String()), Host: hostVM{c}, Guests: guests{c},
 		Cookie: func(app.Name) (app.Secret, error) { return app.NewSecret("given"), nil },
@@ -118,6 +119,30 @@ func TestWell(t *testing.T) {
 	}
 	if !broken {
 		t.Error("the broken app is not named")
+	}
+}
+
+func TestMacula(t *testing.T) {
+	for _, tt := range []struct {
+		macula  *status.Macula
+		verdict status.Verdict // "": no check
+		found   string
+	}{
+		{nil, "", ""},
+		{&status.Macula{Asked: []string{"get_cookie/0"}, Own: []string{"a/0", "b/0", "c/0", "d/0"}}, status.OK, "asked for 1 of 5 functions"},
+		{&status.Macula{Error: "it answered another cookie"}, status.Fail, "another cookie"},
+	} {
+		c := well()
+		c.macula = tt.macula
+		var got status.Check
+		for _, check := range examine(t, c, "pulse") {
+			if check.Name == "host_macula" {
+				got = check
+			}
+		}
+		if got.Verdict != tt.verdict || !strings.Contains(got.Found, tt.found) {
+			t.Errorf("%+v: %+v", tt.macula, got)
+		}
 	}
 }
 

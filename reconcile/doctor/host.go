@@ -57,6 +57,7 @@ func (e *examination) hostVM() {
 	if e.hostRegistered() && e.hostAccepts() {
 		e.hostNodes()
 		e.telemetry()
+		e.macula()
 	}
 }
 
@@ -141,5 +142,17 @@ func (e *examination) telemetry() {
 		e.good(name, "loaded, events are executed")
 	default:
 		e.good(name, "not loaded, no events are executed")
+	}
+}
+
+// macula says what the host VM's Macula is asked for, where there is one.
+func (e *examination) macula() {
+	const name = "host_macula"
+	switch m := e.Status.Macula; {
+	case m == nil:
+	case m.Error != "":
+		e.bad(name, m.Error, "see the host VM's log; docs/macula.md says what is asked of it")
+	default:
+		e.good(name, fmt.Sprintf("asked for %d of %d functions", len(m.Asked), len(m.Asked)+len(m.Own)))
 	}
 }
