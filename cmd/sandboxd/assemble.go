@@ -156,7 +156,7 @@ func (p *parts) openHost(_ context.Context, c Config) error {
 		return err
 	}
 	p.host = control.NewHost(control.Config{
-		Name: "sandboxd@" + c.Hostname, Cookies: known, Secure: c.toHost(), Peer: c.HostNode, Log: p.log,
+		Name: "sandboxd@" + c.Hostname, Cookies: known, Secure: c.toHost(p.log), Peer: c.HostNode, Log: p.log,
 	})
 	p.opened(func() { p.host.Close() })
 	p.emitter = telemetry.NewEmitter(p.host, p.log)

@@ -2,16 +2,22 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"net"
+	"time"
 
 	"beamsandbox/distribution/secure"
 	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/status"
 )
 
+// endsSoon is how long before its end the host VM's certificate is worth a
+// word: nobody but the operator renews it.
+const endsSoon = 30 * 24 * time.Hour
+
 // toHost makes TLS of our own node's connection to the host VM; nil where that
 // leg is plain.
-func (c Config) toHost() func(ctx context.Context, conn net.Conn) (net.Conn, error) {
+func (c Config) toHost(log *slog.Logger) func(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	if !c.Legs.hostTLS {
 		return nil
 	}
@@ -22,7 +28,11 @@ func (c Config) toHost() func(ctx context.Context, conn net.Conn) (net.Conn, err
 		if err != nil {
 			return nil, err
 		}
-		return id.Client(ctx, conn, peer)
+		inner, err := id.Client(ctx, conn, peer)
+		if s, ok := inner.(secure.Conn); ok && time.Until(s.Ends()) < endsSoon {
+			log.Warn("the host VM's certificate ends soon: issue another one (sandboxctl tls issue)", "node", c.HostNode, "ends", s.Ends())
+		}
+		return inner, err
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"beamsandbox/reconcile/app"
 )
@@ -118,6 +119,14 @@ func shake(ctx context.Context, c *tls.Conn, peer Peer) (net.Conn, error) {
 
 // Conn is distribution over TLS.
 type Conn struct{ *tls.Conn }
+
+// Ends is when the other end's certificate ends.
+func (c Conn) Ends() time.Time { return c.ConnectionState().PeerCertificates[0].NotAfter }
+
+// Close ends the connection at once, without TLS's words of goodbye: a peer
+// that takes nothing any more would make us wait. Frames say themselves how
+// long they are, so that nobody is fooled by an end in the middle.
+func (c Conn) Close() error { return c.NetConn().Close() }
 
 // WideHandshake tells package wire how a BEAM frames over TLS.
 func (Conn) WideHandshake() {}

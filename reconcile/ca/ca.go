@@ -38,6 +38,8 @@ const (
 	caLife = 20 * 365 * 24 * time.Hour
 	// life is how long a certificate is good; it is renewed after two thirds.
 	life = 90 * 24 * time.Hour
+	// lent is how long one is good that an operator has to replace himself.
+	lent = 2 * 365 * 24 * time.Hour
 	// skew is how far clocks may differ.
 	skew = time.Hour
 )
@@ -161,29 +163,64 @@ func (s Store) found(a Authority, path string) (Issued, *x509.Certificate, error
 	if err != nil {
 		return Issued{}, nil, fmt.Errorf("make authority %s: %w", a, err)
 	}
-	return sign(path, tmpl, tmpl, key, key)
+	text, err := sign(tmpl, tmpl, key, key)
+	if err != nil {
+		return Issued{}, nil, fmt.Errorf("make authority %s: %w", a, err)
+	}
+	return keep(path, text)
 }
 
-// issue signs a certificate for node: its name, and its host, which is what a
-// BEAM looks for that dials it.
+// Lend issues a certificate that is not kept: its key is somebody else's.
+func (s Store) Lend(a Authority, node string) (Issued, error) {
+	unlock, err := s.lock()
+	if err != nil {
+		return Issued{}, err
+	}
+	defer unlock()
+	ca, err := s.authority(a)
+	if err != nil {
+		return Issued{}, err
+	}
+	text, err := s.certify(ca, node, lent)
+	if err != nil {
+		return Issued{}, err
+	}
+	issued, _, err := parse("certificate of "+node, text)
+	return issued, err
+}
+
+// issue certifies node and keeps that under a name.
 func (s Store) issue(ca authority, a Authority, name, node string) (Issued, error) {
+	text, err := s.certify(ca, node, life)
+	if err != nil {
+		return Issued{}, err
+	}
+	issued, _, err := keep(s.path(a, name), text)
+	return issued, err
+}
+
+// certify makes a key and signs a certificate for node: its name, and its
+// host, which is what a BEAM looks for that dials it.
+func (s Store) certify(ca authority, node string, life time.Duration) (text []byte, err error) {
 	_, host, ok := strings.Cut(node, "@")
 	if !ok || host == "" {
-		return Issued{}, fmt.Errorf("issue a certificate: %q is no node name such as demo_web@myhost", node)
+		return nil, fmt.Errorf("issue a certificate: %q is no node name such as demo_web@myhost", node)
 	}
 	tmpl, err := s.template(node, life)
 	if err != nil {
-		return Issued{}, err
+		return nil, err
 	}
 	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
 	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	tmpl.EmailAddresses, tmpl.DNSNames = []string{node}, []string{host}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return Issued{}, fmt.Errorf("issue a certificate for %s: %w", node, err)
+		return nil, fmt.Errorf("issue a certificate for %s: %w", node, err)
 	}
-	issued, _, err := sign(s.path(a, name), tmpl, ca.cert, key, ca.key)
-	return issued, err
+	if text, err = sign(tmpl, ca.cert, key, ca.key); err != nil {
+		return nil, fmt.Errorf("issue a certificate for %s: %w", node, err)
+	}
+	return text, nil
 }
 
 func (s Store) template(subject string, life time.Duration) (*x509.Certificate, error) {
@@ -199,19 +236,23 @@ func (s Store) template(subject string, life time.Duration) (*x509.Certificate, 
 		NotBefore: now.Add(-skew), NotAfter: now.Add(life)}, nil
 }
 
-// sign signs a certificate and keeps it, with its key, at path.
-func sign(path string, tmpl, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) (Issued, *x509.Certificate, error) {
+// sign signs a certificate and returns it, with its key, as PEM.
+func sign(tmpl, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, signer)
 	if err != nil {
-		return Issued{}, nil, fmt.Errorf("sign %s: %w", path, err)
+		return nil, err
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return Issued{}, nil, fmt.Errorf("sign %s: %w", path, err)
+		return nil, err
 	}
-	text := append(pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: keyDER})...)
+	return append(pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: keyDER})...), nil
+}
+
+// keep writes a certificate and its key to path.
+func keep(path string, text []byte) (Issued, *x509.Certificate, error) {
 	if err := replace(path, text); err != nil {
 		return Issued{}, nil, err
 	}
-	return read(path)
+	return parse(path, text)
 }

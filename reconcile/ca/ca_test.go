@@ -15,7 +15,7 @@ import (
 	"beamsandbox/distribution/secure"
 )
 
-func parse(t *testing.T, text string) *x509.Certificate {
+func certOf(t *testing.T, text string) *x509.Certificate {
 	t.Helper()
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
@@ -33,7 +33,7 @@ func trusts(t *testing.T, authority, cert string, now time.Time) bool {
 	t.Helper()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(authority))
-	_, err := parse(t, cert).Verify(x509.VerifyOptions{Roots: pool, CurrentTime: now, DNSName: "myhost",
+	_, err := certOf(t, cert).Verify(x509.VerifyOptions{Roots: pool, CurrentTime: now, DNSName: "myhost",
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	return err == nil
 }
@@ -56,7 +56,7 @@ func TestCertificatesAreKeptAndRenewed(t *testing.T) {
 	now := time.Now()
 	s := store(t, &now)
 	first := must[Issued](t)(s.Keep(Guests, "pulse", "pulse@myhost"))
-	cert := parse(t, first.Cert)
+	cert := certOf(t, first.Cert)
 	if !slices.Equal(cert.EmailAddresses, []string{"pulse@myhost"}) || !slices.Equal(cert.DNSNames, []string{"myhost"}) || cert.IsCA {
 		t.Errorf("it is for %v and %v, an authority: %v", cert.EmailAddresses, cert.DNSNames, cert.IsCA)
 	}
@@ -74,7 +74,7 @@ func TestCertificatesAreKeptAndRenewed(t *testing.T) {
 	}
 	third := must[Issued](t)(s.Renew(Guests, "pulse", "pulse@myhost"))
 	other := must[Issued](t)(s.Keep(Guests, "pulse", "new_name@myhost"))
-	if third == second || other == third || parse(t, other.Cert).EmailAddresses[0] != "new_name@myhost" {
+	if third == second || other == third || certOf(t, other.Cert).EmailAddresses[0] != "new_name@myhost" {
 		t.Error("a certificate for another name was kept")
 	}
 	trust := must[string](t)(s.Trust(Guests))
@@ -194,8 +194,11 @@ func TestLegs(t *testing.T) {
 	if !trusts(t, issued.CA, issued.Cert, now) || issued.CA != must[string](t)(l.Trust(Host)) {
 		t.Error("the host VM's certificate is not the authority's")
 	}
-	if left, _ := filepath.Glob(filepath.Join(l.Root, "host", "issued-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(l.Root, "host", "*")); len(left) != 1 { // sandboxd's own
 		t.Errorf("the host VM's key was kept: %v", left)
+	}
+	if end := certOf(t, issued.Cert).NotAfter; end.Before(now.Add(lent - time.Hour)) {
+		t.Errorf("it ends %v", end)
 	}
 }
 

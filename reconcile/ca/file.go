@@ -42,6 +42,11 @@ func read(path string) (Issued, *x509.Certificate, error) {
 	if err != nil {
 		return Issued{}, nil, fmt.Errorf("read certificate: %w", err)
 	}
+	return parse(path, data)
+}
+
+// parse reads the text of a file like that; path is for errors.
+func parse(path string, data []byte) (Issued, *x509.Certificate, error) {
 	block, rest := pem.Decode(data)
 	if block == nil || block.Type != certBlock {
 		return Issued{}, nil, fmt.Errorf("read certificate: %s holds none: remove it", path)

@@ -86,11 +86,8 @@ func (l Legs) Issue(node string) (secure.Identity, error) {
 	if l.Own != (Files{}) {
 		return secure.Identity{}, errors.New("issue a certificate: the host VM's leg has an authority of yours (key distribution): issue it there")
 	}
-	issued, err := l.Renew(Host, "issued-"+node, node)
+	issued, err := l.Lend(Host, node)
 	if err != nil {
-		return secure.Identity{}, err
-	}
-	if err := l.Forget(Host, "issued-"+node); err != nil {
 		return secure.Identity{}, err
 	}
 	trust, err := l.Trust(Host)

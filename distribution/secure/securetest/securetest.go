@@ -48,8 +48,19 @@ func (a *Authority) Issue(node string, trusted *Authority) secure.Identity {
 func (a *Authority) IssueFor(node string, trusted *Authority, left time.Duration) secure.Identity {
 	a.t.Helper()
 	_, host, _ := strings.Cut(node, "@")
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: node},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(left), EmailAddresses: []string{node}, DNSNames: []string{host},
+	return a.issue(trusted, left, []string{node}, []string{host})
+}
+
+// IssueNames is Issue for any names of nodes and hosts.
+func (a *Authority) IssueNames(trusted *Authority, nodes, hosts []string) secure.Identity {
+	a.t.Helper()
+	return a.issue(trusted, time.Hour, nodes, hosts)
+}
+
+func (a *Authority) issue(trusted *Authority, left time.Duration, nodes, hosts []string) secure.Identity {
+	a.t.Helper()
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: rand.Text()},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(left), EmailAddresses: nodes, DNSNames: hosts,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	_, key, text := a.sign(tmpl, a)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
