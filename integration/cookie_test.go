@@ -99,6 +99,17 @@ func (w *world) learnCookie(t *testing.T) {
 	w.Cookie, _, _ = strings.Cut(string(b), "\n")
 }
 
+// beside starts another node of the host VM's cluster and connects them.
+func (w *world) beside(t *testing.T) *stage.Host {
+	t.Helper()
+	other, err := w.StartHost(within(t, 20*time.Second), "other_web")
+	must(t, err)
+	if got := mustHost(t, "net_kernel", "connect_node", term.Atom(other.Name)); got != term.Term(term.Atom("true")) {
+		t.Fatalf("the host VM does not connect to %s: %s", other.Name, term.Format(got))
+	}
+	return other
+}
+
 func hostAddr(t *testing.T) netip.AddrPort { return registered(t, "demo_web") }
 
 // registered is where the machine's port mapper says that a node listens.
@@ -124,8 +135,16 @@ func TestCookieRotation(t *testing.T) {
 	third := guestCookie(t, "pulse")
 	wantOnly(t, w.Node("pulse"), guestAddr(t, "pulse"), second, third)
 	wantOnly(t, w.Node("counter"), guestAddr(t, "counter"), counter, guestCookie(t, "counter"))
+	other := w.beside(t)
 	was, now := rotateCluster(t)
 	wantOnly(t, w.host.Name, hostAddr(t), was, now)
+	wantOnly(t, other.Name, registered(t, "other_web"), was, now)
+	must(t, other.Stop())
+	must(t, stage.Until(within(t, 10*time.Second), "the other node is gone", func() bool { return len(changes(t)) >= changed+2 }))
+	if c := changes(t)[changed:]; !slices.Equal(c, []string{"{nodeup," + other.Name + "}", "{nodedown," + other.Name + "}"}) {
+		t.Errorf("the host VM saw %v", c)
+	}
+	changed = len(changes(t))
 	waitForBeat(t, "pulse", "1.0.0")
 	if c := changes(t)[changed:]; len(c) > 0 {
 		t.Errorf("the host VM saw %v", c)

@@ -104,7 +104,7 @@ func (s *state) foundTask(t runtime.Task) {
 	e.have = haveOfTask(t)
 	v := &e.view
 	v.Version, v.Isolation, v.Digest, v.Started = e.have.Version, string(app.VM), t.Digest, t.Started
-	v.Image, v.Revision, v.Pid = t.Labels[labelImage], t.Labels[labelRevision], t.Pid
+	v.Image, v.Revision, v.Pid, v.TLS = t.Labels[labelImage], t.Labels[labelRevision], t.Pid, t.Labels[labelTLS] != ""
 	if t.State == runtime.Running {
 		return
 	}

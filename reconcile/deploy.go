@@ -235,13 +235,13 @@ func (w *worker) task(ctx context.Context, net netns.Network) (runtime.Task, err
 	if err != nil {
 		return task, err
 	}
-	image := *w.image
+	image, overTLS := *w.image, w.tls
 	w.post(func(s *state) {
 		if e := s.of(w); e != nil {
 			e.have, e.have.Pid = have, task.Pid
 			v := &e.view
 			v.Version, v.Isolation, v.Digest = w.spec.Version, string(w.spec.Isolation), have.Digest
-			v.Pid, v.Started, v.Image, v.Revision = task.Pid, task.Started, image.Ref, image.Revision
+			v.Pid, v.Started, v.Image, v.Revision, v.TLS = task.Pid, task.Started, image.Ref, image.Revision, overTLS
 		}
 	})
 	return task, nil

@@ -323,3 +323,34 @@ func TestClusterCookieAfterARotation(t *testing.T) {
 		t.Errorf("next is %v, %v", next, err)
 	}
 }
+
+// TestRotateAWholeCluster: the other nodes of the host VM's cluster get the
+// new cookie too, and when one of them or the host VM itself refuses it, all
+// keep the old one.
+func TestRotateAWholeCluster(t *testing.T) {
+	const first, second = "a@elsewhere", "b@elsewhere"
+	for refuses, want := range map[string]string{"": status.RotationDone, second: status.RotationFailed, reconciletest.HostNode: status.RotationFailed} {
+		t.Run("refused by "+refuses, func(t *testing.T) {
+			withFiles(t, func(b *bench, files *brittle) {
+				b.world.Peer(first)
+				b.world.Peer(second)
+				old := b.world.Knows(first)
+				b.world.Stubborn(refuses)
+				got := b.rotate("")
+				if got.State != want || want == status.RotationDone && !strings.Contains(got.Detail, first+" has it until it starts again") {
+					t.Errorf("got %+v", got)
+				}
+				for _, node := range []string{first, second, reconciletest.HostNode} {
+					if (b.world.Knows(node) == old) != (refuses != "") {
+						t.Errorf("%s knows %q, it was %q", node, b.world.Knows(node), old)
+					}
+				}
+				if b.world.Knows(pulseNode) == b.world.Knows(first) {
+					t.Error("the guest was given the cluster's cookie")
+				}
+				b.agree("", files, "another")
+				b.linkStayed()
+			})
+		})
+	}
+}

@@ -38,7 +38,9 @@ func TestLegsAsConfigured(t *testing.T) {
 			b.commit(map[string]string{"pulse": guest("pulse", "1.0.0", "")})
 			b.start()
 			b.after(time.Second)
-			b.wantPhase("pulse", status.Healthy)
+			if a := b.wantPhase("pulse", status.Healthy); a.TLS != on[0] {
+				t.Errorf("%v: status says %v", on, a.TLS)
+			}
 			guest, toGuest, toHost := b.proven()
 			if (guest != "") != on[0] || (toGuest != "") != on[0] || (toHost != "") != on[1] {
 				t.Errorf("%v: guest %v, gateway %v and %v", on, guest != "", toGuest != "", toHost != "")
@@ -61,7 +63,7 @@ func TestGuestSpeaksAsItWasStarted(t *testing.T) {
 		b.world.Nodes.Clear() // and the gateway is another one
 		b.start()
 		b.after(2 * time.Second)
-		if _, toGuest, _ := b.proven(); toGuest == "" {
+		if _, toGuest, _ := b.proven(); toGuest == "" || !b.app("pulse").TLS {
 			t.Error("the gateway speaks plain to a guest over TLS")
 		}
 		b.commit(map[string]string{"pulse": guest("pulse", "1.0.0", ", env => #{greeting => hello}")})

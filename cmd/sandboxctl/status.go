@@ -140,6 +140,9 @@ func writeApp(w io.Writer, a status.App, now time.Time) {
 	row("reason", reason(a))
 	row("node", a.Node)
 	row("linked", fmt.Sprint(a.Linked))
+	if a.TLS {
+		row("tls", "between guest and gateway")
+	}
 	row("address", a.Address)
 	row("image", a.Image)
 	row("revision", a.Revision)

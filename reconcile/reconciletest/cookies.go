@@ -101,6 +101,7 @@ type known struct {
 	cookies  map[string]string
 	deaf     map[string]bool // the node does what it is asked and its answer is lost
 	stubborn map[string]bool // the node keeps the cookie that it has
+	peers    []string        // other nodes of the host VM's cluster
 }
 
 func (k *known) set(node, cookie string) {
@@ -130,6 +131,40 @@ func (w *World) Stubborn(node string) {
 	w.known.mu.Lock()
 	defer w.known.mu.Unlock()
 	w.known.stubborn = map[string]bool{node: true}
+}
+
+// Peer connects another node of the cluster to the host VM.
+func (w *World) Peer(node string) {
+	w.known.set(node, w.known.get(HostNode))
+	w.known.mu.Lock()
+	defer w.known.mu.Unlock()
+	w.known.peers = append(w.known.peers, node)
+}
+
+// nodes is what erlang:nodes/0 returns on the host VM.
+func (w *World) nodes() term.Term {
+	var list term.List
+	members, _ := w.Nodes.List(context.Background())
+	for _, m := range members {
+		if m.Up {
+			list.Elems = append(list.Elems, term.Atom(m.Node))
+		}
+	}
+	w.known.mu.Lock()
+	defer w.known.mu.Unlock()
+	for _, p := range w.known.peers {
+		list.Elems = append(list.Elems, term.Atom(p))
+	}
+	return list
+}
+
+// callPeer is rpc:call/5 on the host VM.
+func (w *World) callPeer(args []term.Term) (term.Term, error) {
+	node, module, function := string(args[0].(term.Atom)), string(args[1].(term.Atom)), string(args[2].(term.Atom))
+	if t, err, ok := w.known.answer(node, module, function, args[3].(term.List).Elems); ok {
+		return t, err
+	}
+	return term.Atom(node), nil // erlang:node/0
 }
 
 // Knows is the cookie that a node proves.

@@ -183,7 +183,9 @@ func (h *HostVM) Call(ctx context.Context, module, function string, args ...term
 	case "erlang:node":
 		return term.Atom(HostNode), nil
 	case "erlang:nodes":
-		return term.List{}, nil
+		return h.world.nodes(), nil
+	case "rpc:call":
+		return h.world.callPeer(args)
 	case "erlang:system_info":
 		return term.String("25"), nil
 	case "net_kernel:connect_node":

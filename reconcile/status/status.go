@@ -63,6 +63,7 @@ type App struct {
 	Revision  string            `json:"revision,omitempty"`
 	Digest    string            `json:"digest,omitempty"`
 	Linked    bool              `json:"linked"`
+	TLS       bool              `json:"tls,omitempty"` // the guest speaks TLS
 	Started   time.Time         `json:"started,omitzero"`
 	Restarts  int               `json:"restarts"`
 	NextRetry time.Time         `json:"next_retry,omitzero"`
