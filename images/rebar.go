@@ -146,7 +146,7 @@ func (p project) overlay(name, version string) string {
 // that sets them too would fight it.
 var owned = []string{
 	"-name", "-sname", "-setcookie", "-hidden", "-heart", "-detached", "-remsh", "-boot", "-config", "-args_file",
-	"-mode", "-start_epmd", "-erl_epmd_port", "-epmd_module", "-proto_dist", "-noshell", "-noinput", "-rsh",
+	"-mode", "-start_epmd", "-erl_epmd_port", "-epmd_module", "-proto_dist", "-ssl_dist_optfile", "-ssl_dist_opt", "-noshell", "-noinput", "-rsh",
 }
 
 // filterArgs takes comments and the flags that the runtime owns out of a

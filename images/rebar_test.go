@@ -88,6 +88,7 @@ func TestFilterArgs(t *testing.T) {
 		{"one line", "-name a@b -setcookie 'x y' +K true -env A 1", "+K true\n-env A 1\n", []string{"-name", "-setcookie"}},
 		{"comments", "## -sname no\n+Bi # why\n", "+Bi\n", nil},
 		{"distribution ports", "-kernel inet_dist_listen_min 1 -kernel logger_level debug", "-kernel logger_level debug\n", []string{"-kernel"}},
+		{"distribution over TLS", "-proto_dist inet_tls\n-ssl_dist_optfile /etc/tls.conf\n-ssl_dist_opt server_certfile a.pem client_verify verify_peer\n+A 5", "+A 5\n", []string{"-proto_dist", "-ssl_dist_optfile", "-ssl_dist_opt"}},
 		{"negative value", "-app limit -1\n-heart", "-app limit -1\n", []string{"-heart"}},
 		{"value on the next line", "-setcookie\nsecret\n+A 5", "+A 5\n", []string{"-setcookie"}},
 		{"quotes stay", `-app motto '"a # b"'`, "-app motto '\"a # b\"'\n", nil},
