@@ -73,7 +73,7 @@ func (r *Reconciler) rotateGuest(ctx context.Context, name app.Name) error {
 		return err
 	}
 	if err := r.rekeyGuest(ctx, name, both); err != nil {
-		return err
+		return fmt.Errorf("%s gets its new cookie when it runs and the gateway knows it: %w", name, err)
 	}
 	err = takesCookie(ctx, guestCaller{r.rooms.Nodes, name}, both)
 	if errors.Is(err, errRefused) {

@@ -14,6 +14,7 @@ import (
 	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/reconciletest"
 	"beamsandbox/reconcile/status"
+	"beamsandbox/runtime"
 )
 
 const pulseNode = "pulse@" + reconciletest.Hostname
@@ -217,6 +218,12 @@ func TestRotationIsFinishedWithoutARestart(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 		b.after(time.Minute)
+		b.world.Nodes.Restart() // another gateway is told of both cookies
+		b.after(5 * time.Second)
+		if a := b.wantPhase("pulse", status.Healthy); !a.Linked {
+			t.Error("the link does not come back in the middle of a rotation")
+		}
+		b.diary()
 		b.world.Deaf(pulseNode, false)
 		b.after(6 * time.Second)
 		b.agree("pulse", files, old)
@@ -243,6 +250,36 @@ func TestRefusedRotationIsUndone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRotationOfAGuestThatDoesNotRun is finished when it does.
+func TestRotationOfAGuestThatDoesNotRun(t *testing.T) {
+	withFiles(t, func(b *bench, files *brittle) {
+		old := b.world.Knows(pulseNode)
+		b.world.Mute("pulse", true)
+		b.world.Exit("pulse", runtime.Exit{Status: 1})
+		b.after(5 * time.Second)
+		if got := b.rotate("pulse"); got.State != status.RotationPending {
+			t.Errorf("got %+v", got)
+		}
+		b.after(time.Minute)
+		b.world.Mute("pulse", false)
+		b.world.Exit("pulse", runtime.Exit{Status: 1})
+		b.after(20 * time.Second)
+		b.wantPhase("pulse", status.Healthy)
+		b.agree("pulse", files, old)
+		b.diary()
+		b.linkStayed()
+		if _, err := files.Begin("pulse"); err != nil {
+			t.Fatal(err)
+		}
+		b.world.Deaf(pulseNode, true)
+		b.commit(nil) // an app that is removed leaves nothing
+		b.after(20 * time.Second)
+		if left, _ := filepath.Glob(filepath.Join(b.root, "cookies", "*")); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
 }
 
 func TestWhatCannotBeRotated(t *testing.T) {
