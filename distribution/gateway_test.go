@@ -52,8 +52,20 @@ func tcp(t *testing.T) net.Listener {
 
 func addr(ln net.Listener) netip.AddrPort { return ln.Addr().(*net.TCPAddr).AddrPort() }
 
-// program is a file that cannot be run: a gateway that is found is not started.
+// program is that of the gateways here, which live in this process: one of the
+// same program is not replaced.
 func program(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// notAProgram is a file that cannot be run: a gateway that is found is not
+// started.
+func notAProgram(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(folder(t), "not-a-program")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -178,7 +190,7 @@ func TestGatewayOfAnotherVersion(t *testing.T) {
 	t.Run("with members it is left alone", func(t *testing.T) {
 		dir := folder(t)
 		asked := oldGateway(t, dir, 3)
-		_, err := Start(t.Context(), Config{Binary: program(t), RunDir: dir})
+		_, err := Start(t.Context(), Config{Binary: notAProgram(t), RunDir: dir})
 		if !errors.Is(err, ErrVersion) {
 			t.Errorf("start: %v", err)
 		}
@@ -190,7 +202,7 @@ func TestGatewayOfAnotherVersion(t *testing.T) {
 		dir := folder(t)
 		asked := oldGateway(t, dir, 0)
 		// There is no program to start in its place here.
-		_, err := Start(t.Context(), Config{Binary: program(t), RunDir: dir})
+		_, err := Start(t.Context(), Config{Binary: notAProgram(t), RunDir: dir})
 		if err == nil || !strings.Contains(err.Error(), "not-a-program") {
 			t.Errorf("start: %v", err)
 		}
