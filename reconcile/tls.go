@@ -8,7 +8,9 @@ import (
 
 	"beamsandbox/distribution"
 	"beamsandbox/distribution/secure"
+	"beamsandbox/distribution/term"
 	"beamsandbox/reconcile/app"
+	"beamsandbox/reconcile/health"
 	"beamsandbox/reconcile/status"
 	"beamsandbox/runtime"
 )
@@ -142,6 +144,7 @@ func (r *Reconciler) refreshGuest(ctx context.Context, n distribution.Node, spea
 		}
 		if changed {
 			r.log.Info("certificate replaced", "app", n.Name)
+			r.readAnew(ctx, n.Name)
 		}
 		if k.GuestTLS, err = r.cfg.TLS.Certificates.ToGuests(); err != nil {
 			return err
@@ -156,6 +159,18 @@ func (r *Reconciler) refreshGuest(ctx context.Context, n distribution.Node, spea
 		return nil
 	}
 	return r.rooms.Nodes.Rekey(ctx, n.Name, k)
+}
+
+// readAnew has a guest forget what it has read of its files (ssl_pem_cache of
+// OTP, of which distribution has one of its own). Without that it looks itself
+// within two minutes.
+func (r *Reconciler) readAnew(ctx context.Context, name app.Name) {
+	ctx, cancel := context.WithTimeout(ctx, rekeyCall)
+	defer cancel()
+	forget := term.Tuple{term.Atom("unconditionally_clear_pem_cache"), term.List{}}
+	if _, err := health.Answer(r.rooms.Nodes.Call(ctx, name, "gen_server", "call", term.Atom("ssl_pem_cache_dist"), forget)); err != nil {
+		r.log.Debug("have a guest read its certificate anew", "app", name, "err", err)
+	}
 }
 
 // RotateTLS gives one guest, or with "" every guest and the gateway, another

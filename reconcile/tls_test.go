@@ -127,6 +127,7 @@ func TestRotateTLS(t *testing.T) {
 		if err != nil || len(done) != 1 || done[0] != (status.Rotation{App: "pulse", State: status.RotationDone}) {
 			t.Errorf("got %+v, %v", done, err)
 		}
+		b.wantOrder("guest pulse: gen_server:call/2") // it reads its files anew
 		second, same, _ := b.proven()
 		if second == guest || same != toGuest {
 			t.Error("not the guest's certificate alone was replaced")

@@ -144,3 +144,51 @@ func acceptBEAM(ctx context.Context, ln net.Listener, id secure.Identity, node s
 	_, err = wire.Accept(c, wire.Identity{Name: "ours@" + host, Flags: wire.OwnFlags, Creation: 5}, app.NewSecret(erltest.Cookie), 2, nil)
 	return err
 }
+
+// TestBEAMReadsAnew: a BEAM that is told to forget its files, as sandboxd does
+// after it has replaced them, proves the new certificate at the next handshake.
+func TestBEAMReadsAnew(t *testing.T) {
+	store := ca.Store{Root: t.TempDir(), Now: time.Now}
+	short := hostname(t)
+	node := "tlsnode@" + short
+	mapper := erltest.EPMD(t)
+	args := beamArgs(t, store, node)
+	erl := erltest.Start(t, mapper, "tlsnode", args...)
+	info, err := epmd.Lookup(t.Context(), mapper, "tlsnode")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.AddrPortFrom(mapper.Addr(), info.Port)
+	first := serial(t, store, at, node)
+	fresh, err := store.Renew(ca.Host, node, node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(filepath.Dir(args[len(args)-1]), "node.pem")
+	if err := os.WriteFile(path, []byte(fresh.PEM().Reveal()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if serial(t, store, at, node) != first {
+		t.Error("it reads its files at every handshake: nobody needs to tell it")
+	}
+	erl.Eval("gen_server:call(ssl_pem_cache_dist, {unconditionally_clear_pem_cache, []}).")
+	if serial(t, store, at, node) == first {
+		t.Error("it still proves the old certificate")
+	}
+}
+
+// serial is that of the certificate which a BEAM proves now.
+func serial(t *testing.T, store ca.Store, at netip.AddrPort, node string) string {
+	t.Helper()
+	raw, err := net.Dial("tcp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	_, host, _ := strings.Cut(node, "@")
+	c, err := identity(t, store, ca.Host, "sandboxd@"+host).Client(t.Context(), raw, secure.Peer{Node: node})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.(secure.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String()
+}
