@@ -21,7 +21,7 @@ import (
 // two guests, for walls between them.
 func (w *world) twoGuests(t *testing.T) {
 	t.Helper()
-	w.have(t, map[string]string{
+	w.haveBeside(t, map[string]string{
 		"pulse":   w.pulseConfig("pulse", "", 18085),
 		"counter": w.counterConfig("vm", "http_port => 18086"),
 	})

@@ -16,14 +16,10 @@ import (
 func TestGroupsOfOthers(t *testing.T) {
 	w.haveLegit(t, "other")
 	other, north, south := w.pair(t, "other"), w.pair(t, "north"), w.pair(t, "south")
-	other.try(t, []line{{"legit_app:add('Elixir.Demo.Own', 1)", "ok"}})
 	for _, p := range []*pair{north, south} {
 		p.eventually(t, p.onHost, "legit_pubsub:peers('Elixir.Demo.One', GUEST)", "[1]")
 	}
-	other.eventually(t, other.onHost, "legit_pubsub:peers('Elixir.Demo.Own', GUEST)", "[1]")
-	other.eventually(t, other.onGuest, "legit_pubsub:peers('Elixir.Demo.Own', HOST)", "[1]")
-	other.broadcast(t, other.onGuest, other.onHost, "HOST", "'Elixir.Demo.Own'", 1)
-	other.broadcast(t, other.onHost, other.onGuest, "GUEST", "'Elixir.Demo.Own'", 1)
+	other.broadcasts(t)
 	other.clean(t)
 
 	other.try(t, []line{

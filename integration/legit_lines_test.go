@@ -126,19 +126,24 @@ func (p *pair) synced(t *testing.T) {
 	p.try(t, []line{{"global:sync()", "ok"}, {"guest: global:sync()", "ok"}})
 }
 
+// pubsubs are those that guest and host share, with the sizes of their pools.
+func (p *pair) pubsubs() map[string]int {
+	if p.name == "other" {
+		return map[string]int{"'Elixir.Demo.Own'": 1}
+	}
+	return map[string]int{"'Elixir.Demo.One'": 1, "'Elixir.Demo.Two'": 2}
+}
+
 // broadcasts tries each PubSub both ways, through each of its workers, by
 // broadcast and direct broadcast, plain and as a Phoenix channel's event.
 func (p *pair) broadcasts(t *testing.T) {
 	t.Helper()
-	for _, pubsub := range []struct {
-		name string
-		pool int
-	}{{"One", 1}, {"Two", 2}} {
-		name := "'Elixir.Demo." + pubsub.name + "'"
-		each := "[" + strings.TrimSuffix(strings.Repeat("1,", pubsub.pool), ",") + "]"
+	for name, pool := range p.pubsubs() {
+		p.try(t, []line{{fmt.Sprintf("legit_app:add(%s, %d)", name, pool), "ok"}})
+		each := "[" + strings.TrimSuffix(strings.Repeat("1,", pool), ",") + "]"
 		p.eventually(t, p.onHost, "legit_pubsub:peers("+name+", GUEST)", each)
 		p.eventually(t, p.onGuest, "legit_pubsub:peers("+name+", HOST)", each)
-		for worker := range pubsub.pool {
+		for worker := range pool {
 			p.broadcast(t, p.onGuest, p.onHost, "HOST", name, worker+1)
 			p.broadcast(t, p.onHost, p.onGuest, "GUEST", name, worker+1)
 		}

@@ -97,6 +97,7 @@ func TestHostRestarts(t *testing.T) {
 
 // TestGatewayKilled: a new gateway takes over with every member.
 func TestGatewayKilled(t *testing.T) {
+	must(t, w.endStar(t.Context()))
 	w.twoGuests(t)
 	pid := w.daemon.App(t.Context(), "pulse").Pid
 	gateway, err := stage.PidOf("sandbox-gateway", w.RunDir)
