@@ -297,6 +297,27 @@ func TestRealPubSub(t *testing.T) {
 	b.eval(b.host, "(fun F(0) -> still; F(K) -> case pg:get_members('Elixir.Phoenix.PubSub', '"+adapter+"') of [_] -> gone; _ -> receive after 20 -> F(K-1) end end end)(250)", "gone")
 }
 
+// TestRealGroupServersRestart: the process group server of either node may end
+// and be started again; both find each other's members once more.
+func TestRealGroupServersRestart(t *testing.T) {
+	b := connect(t, granted())
+	scope := "'" + pubSubScope + "'"
+	start := "{ok, _} = pg:start(" + scope + "), W = spawn(timer, sleep, [infinity]), ok = pg:join(" + scope + ", '" + adapter + "', W), ok"
+	other := "(fun F(0) -> none; F(K) -> case [P || P <- pg:get_members(" + scope + ", '" + adapter + "'), node(P) =/= node()] of " +
+		"[_] -> one; _ -> receive after 20 -> F(K - 1) end end end)(250)"
+	b.eval(b.guest, start, "ok")
+	b.eval(b.host, start, "ok")
+	for _, again := range []*erltest.Erl{b.guest, b.host, b.guest} {
+		b.eval(b.host, other, "one")
+		b.eval(b.guest, other, "one")
+		b.eval(again, "R = monitor(process, whereis("+scope+")), exit(whereis("+scope+"), kill), receive {'DOWN', R, _, _, W} -> W end", "killed")
+		b.eval(again, start, "ok")
+	}
+	b.eval(b.host, other, "one")
+	b.eval(b.guest, other, "one")
+	b.clean("group servers")
+}
+
 func TestRealGuestIsDenied(t *testing.T) {
 	b := connect(t, granted())
 	h := "'" + b.host.Node + "'"
