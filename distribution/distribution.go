@@ -5,6 +5,7 @@ package distribution
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"time"
@@ -33,6 +34,7 @@ type Member struct {
 
 	Messages policy.Messages
 	Forward  []uint16 // ports on the host's loopback carried to the guest
+	Build    string   // digest of the guest's code; another one lifts its quarantine
 	// Listen opens a listening socket inside the guest's namespace. It is
 	// called only for sockets that the gateway does not hold yet.
 	Listen func(ctx context.Context, addr netip.AddrPort) (*os.File, error)
@@ -50,6 +52,28 @@ type Node struct {
 	Refused    map[string]uint64 // messages not passed, by rule
 	Mode       policy.Mode       // empty: enforce
 	Recent     []Refusal         // the last messages not passed, oldest first
+
+	Atoms      int            // new to the host VM, over the guest's life
+	AtomBudget int            // how many there may be, negative: no limit
+	Rights     map[string]int // held on the link that is up, by kind
+	Closed     int            // links closed within ten minutes for what the guest sent
+	NextTry    time.Time      // when it is let in again after such a link
+	Quarantine *Quarantine    // nil: it is not kept off
+}
+
+// Quarantine says since when and why a guest gets no link any more, until it is
+// lifted or the guest has other code.
+type Quarantine struct {
+	At     time.Time
+	Rule   string // that it broke last
+	Closed int    // links that had to be closed within ten minutes
+	Build  string // digest of the code that did it
+}
+
+// Error says it on one line; a quarantine is why a guest cannot run.
+func (q *Quarantine) Error() string {
+	return fmt.Sprintf("quarantined at %s: its links had to be closed %d times within ten minutes, last for breaking rule %s",
+		q.At.UTC().Format(time.RFC3339), q.Closed, q.Rule)
 }
 
 // Refusal is one message that was not passed. Op, To and Message are empty when
@@ -74,7 +98,9 @@ const (
 	Up           EventKind = "up"           // host and guest are connected
 	Down         EventKind = "down"
 	LinkError    EventKind = "link_error" // a handshake failed; Detail says why
-	Restarted    EventKind = "restarted"  // the gateway itself is new: Ensure every member
+	Refused      EventKind = "refused"    // messages were refused; Detail sums them up
+	Quarantined  EventKind = "quarantined"
+	Restarted    EventKind = "restarted" // the gateway itself is new: Ensure every member
 )
 
 // Event is one change at a member.

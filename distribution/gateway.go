@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"beamsandbox/distribution/gateway/protocol"
+	"beamsandbox/reconcile/app"
 )
 
 // Config is what the room is told once.
@@ -26,7 +27,13 @@ type Config struct {
 	// at 127.0.0.1 and wherever that name resolves.
 	Hostname string
 	EPMD     netip.AddrPort // the machine's port mapper; zero means 127.0.0.1:4369
-	Log      *slog.Logger
+	// Records is the folder where what the gateway knows of guests over their
+	// lives is kept; "" keeps it as long as the gateway lives.
+	Records string
+	// Said gets what a guest said by way of the host VM: output of what the host
+	// started there. It is the guest's text. Nil drops it.
+	Said func(name app.Name, text []byte)
+	Log  *slog.Logger
 }
 
 const (
@@ -50,8 +57,10 @@ type Gateway struct {
 	socket string
 	stop   context.CancelFunc
 	done   chan struct{}
+	kept   chan struct{} // closed when no record is written any more
 
 	opening sync.Mutex // held while sockets are opened inside a namespace
+	keeping sync.Mutex // held while a record is asked for and written
 
 	mu      sync.Mutex
 	up      bool
@@ -68,7 +77,7 @@ func Start(ctx context.Context, cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, socket: filepath.Join(cfg.RunDir, socketName),
-		done: make(chan struct{}), changed: make(chan struct{}),
+		done: make(chan struct{}), kept: make(chan struct{}), changed: make(chan struct{}),
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -80,6 +89,7 @@ func Start(ctx context.Context, cfg Config) (*Gateway, error) {
 	keep, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	go g.keep(keep, watch)
+	go g.keepRecords(keep)
 	return g, nil
 }
 
@@ -110,6 +120,7 @@ func (c Config) withDefaults() (Config, error) {
 func (g *Gateway) Close() error {
 	g.stop()
 	<-g.done
+	<-g.kept
 	return nil
 }
 

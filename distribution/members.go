@@ -26,7 +26,7 @@ func (e *BadRPC) Error() string { return e.Text }
 // the cookies (they count from the next handshake on), the rules and the
 // forwarded ports; any other change ends the link.
 func (g *Gateway) Ensure(ctx context.Context, m Member) (Node, error) {
-	req := protocol.Request{Op: protocol.OpSet, Name: string(m.Name), Member: travel(m)}
+	req := protocol.Request{Op: protocol.OpSet, Name: string(m.Name), Member: g.travel(m)}
 	resp, err := protocol.Ask(ctx, g.socket, req)
 	if err == nil && len(resp.Need) > 0 {
 		resp, err = g.ensureWith(ctx, m, req)
@@ -188,6 +188,9 @@ func follow(ctx context.Context, stream *net.UnixConn, yield func(Event, error) 
 		if _, err := protocol.Read(stream, &ev); err != nil {
 			return ctx.Err() == nil
 		}
+		if ev.Kind == recordEvent {
+			continue // the room's own
+		}
 		if !yield(Event{Kind: EventKind(ev.Kind), Name: app.Name(ev.Name), Node: ev.Node, Detail: ev.Detail, At: ev.At}, nil) {
 			return false
 		}
@@ -195,20 +198,22 @@ func follow(ctx context.Context, stream *net.UnixConn, yield func(Event, error) 
 }
 
 // travel is a member as it goes to the gateway, cookies in clear.
-func travel(m Member) *protocol.Member {
+func (g *Gateway) travel(m Member) *protocol.Member {
 	return &protocol.Member{
 		Name: string(m.Name), Node: m.Node, HostNode: m.HostNode,
 		Guest: m.Guest, EPMD: m.EPMD, Host: m.Host,
 		Cookie: m.Cookie.Reveal(), HostCookie: m.HostCookie.Reveal(),
 		NextCookie: m.NextCookie.Reveal(), NextHostCookie: m.NextHostCookie.Reveal(),
 		GuestTLS: travelTLS(m.GuestTLS), HostTLS: travelTLS(m.HostTLS),
-		Forward: m.Forward, Messages: m.Messages,
+		Forward: m.Forward, Messages: m.Messages, Build: m.Build, Record: g.readRecord(m.Name),
 	}
 }
 
 func node(n protocol.Node) Node {
 	return Node{
-		Name: app.Name(n.Name), Node: n.Node, Port: n.Port, Registered: n.Registered,
+		Atoms: n.Atoms, AtomBudget: n.AtomBudget, Rights: n.Rights, Closed: n.Closed, NextTry: n.NextTry,
+		Quarantine: (*Quarantine)(n.Quarantine),
+		Name:       app.Name(n.Name), Node: n.Node, Port: n.Port, Registered: n.Registered,
 		Up: n.Up, Since: n.Since, Error: n.Error, Refused: n.Refused, Mode: n.Mode, Recent: refusals(n.Recent),
 	}
 }

@@ -81,7 +81,18 @@ type Limits struct {
 	Bytes    int `json:"bytes,omitempty"`    // a second, 16 MiB; more are delayed, not lost
 	Monitors int `json:"monitors,omitempty"` // held on the host VM at one time, 256
 	Grants   int `json:"grants,omitempty"`   // outstanding rights of each kind, 10 000
+	// Handshakes is how often a minute the guest may dial the host VM, 6.
+	Handshakes int `json:"handshakes,omitempty"`
+	// Closes is how many links may have to be closed for what the guest sent,
+	// within ten minutes, until it is quarantined, 5; never when negative.
+	Closes int `json:"closes,omitempty"`
 }
+
+// What can be remembered of a guest, and so the largest limits of its kind.
+const (
+	MostAtoms  = 1 << 16
+	MostCloses = 64
+)
 
 // WithDefaults is l with every zero replaced.
 func (l Limits) WithDefaults() Limits {
@@ -89,6 +100,7 @@ func (l Limits) WithDefaults() Limits {
 		Frame: orElse(l.Frame, 8<<20), Nodes: orElse(l.Nodes, 200_000), Atoms: orElse(l.Atoms, 2000),
 		Messages: orElse(l.Messages, 2000), Bytes: orElse(l.Bytes, 16<<20),
 		Monitors: orElse(l.Monitors, 256), Grants: orElse(l.Grants, 10_000),
+		Handshakes: orElse(l.Handshakes, 6), Closes: orElse(l.Closes, 5),
 	}
 }
 

@@ -127,8 +127,10 @@ func TestExplain(t *testing.T) {
 		{Enforce, Call, "stats", "{get, a}", Explanation{true, &m.Allow[0], "allowed by the rule for call to stats with pattern {get,'$atom'}"}},
 		{Enforce, Call, "stats", "{get, 1}", Explanation{false, nil, "the message does not match {get,'$atom'}"}},
 		{Enforce, Cast, "stats", "{get, a}", Explanation{false, nil, "no rule allows messages of kind cast to stats"}},
-		{Enforce, Info, "init", "stop", Explanation{false, nil, "no rule allows messages to init"}},
-		{Audit, Info, "init", "stop", Explanation{true, nil, "no rule allows messages to init; mode audit lets it pass"}},
+		{Enforce, Info, "init", "stop", Explanation{false, nil, "no rule allows messages to init, and none should: who may send to it has the host VM"}},
+		{Enforce, Info, "mine", "stop", Explanation{false, nil, "no rule allows messages to mine"}},
+		{Audit, Info, "mine", "stop", Explanation{true, nil, "no rule allows messages to mine; mode audit lets it pass and counts it"}},
+		{Trusted, Cast, "global_name_server", "x", Explanation{false, nil, "global's traffic never crosses: the gateway answers it itself, in every mode"}},
 		{Trusted, Info, "init", "stop", Explanation{true, nil, "the guest is trusted: its messages are not judged"}},
 	} {
 		m.Mode = tc.mode

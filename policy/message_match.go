@@ -141,38 +141,3 @@ func ofType(name term.Atom, t term.Term) bool {
 	}
 	return false
 }
-
-// Explanation says what becomes of one message of a guest, and why.
-type Explanation struct {
-	Allowed bool
-	Rule    *Allow // the rule that lets it pass; nil when none does
-	Why     string // "no rule allows casts to stats"
-}
-
-// Explain says whether a rule lets the guest send request, without its
-// '$gen_call' or '$gen_cast', to a registered name. What passes without a rule
-// (answers, PubSub, pg) is not looked at.
-func (m Messages) Explain(kind Kind, to string, request term.Term) Explanation {
-	if m.Mode == Trusted {
-		return Explanation{Allowed: true, Why: "the guest is trusted: its messages are not judged"}
-	}
-	why := "no rule allows messages to " + to
-	for _, a := range m.Allow {
-		if a.To != to {
-			continue
-		}
-		if a.Kind != kind {
-			why = "no rule allows messages of kind " + string(kind) + " to " + to
-			continue
-		}
-		p, err := ParsePattern(a.Message)
-		if err == nil && p.Match(request) {
-			return Explanation{Allowed: true, Rule: &a, Why: "allowed by the rule for " + string(kind) + " to " + to + " with pattern " + p.String()}
-		}
-		why = "the message does not match " + p.String()
-	}
-	if m.Mode == Audit {
-		return Explanation{Allowed: true, Why: why + "; mode audit lets it pass"}
-	}
-	return Explanation{Why: why}
-}

@@ -158,9 +158,18 @@ func readLimits(t term.Term, l *Limits) error {
 	number := func(at *int) func(term.Term) error {
 		return func(v term.Term) error { return readInt(v, at) }
 	}
+	upTo := func(at *int, most int) func(term.Term) error {
+		return func(v term.Term) error {
+			if err := readInt(v, at); err != nil || *at <= most {
+				return err
+			}
+			return fmt.Errorf("expected a number up to %d, or -1 for no limit, found %d", most, *at)
+		}
+	}
 	return fields("limits", t, map[string]func(term.Term) error{
-		"frame": number(&l.Frame), "nodes": number(&l.Nodes), "atoms": number(&l.Atoms), "messages": number(&l.Messages),
+		"frame": number(&l.Frame), "nodes": number(&l.Nodes), "atoms": upTo(&l.Atoms, MostAtoms), "messages": number(&l.Messages),
 		"bytes": number(&l.Bytes), "monitors": number(&l.Monitors), "grants": number(&l.Grants),
+		"handshakes": number(&l.Handshakes), "closes": upTo(&l.Closes, MostCloses),
 	})
 }
 

@@ -109,6 +109,11 @@ func (s *state) foundTask(t runtime.Task) {
 		return
 	}
 	e.have.Digest, e.have.Pid, v.Pid = "", 0, 0
+	if e.quarantine != nil {
+		why := &quarantineError{t.Name, e.quarantine.Error()}
+		v.Phase, v.Reason, v.Detail = status.Quarantined, reasonQuarantined, why.Error()
+		return
+	}
 	if t.Exit == nil {
 		return
 	}

@@ -55,12 +55,17 @@ func (w *worker) milestone(name string, since time.Time) {
 	w.passed(status.Stage{Name: name, Took: time.Since(since)})
 }
 
-// whileAlive returns a context that ends with an endError when the guest does.
+// whileAlive returns a context that ends with an endError when the guest does,
+// and with a quarantineError when it is to be ended.
 func (w *worker) whileAlive(ctx context.Context, pid uint32) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w.run(func() {
-		f, err := w.vitals.wait(ctx, func(f facts) bool { return f.exit != nil && f.exit.Pid == pid })
-		if err == nil {
+		f, err := w.vitals.wait(ctx, func(f facts) bool { return f.barred != "" || f.exit != nil && f.exit.Pid == pid })
+		switch {
+		case err != nil:
+		case f.barred != "":
+			cancel(&quarantineError{w.name, f.barred})
+		default:
 			cancel(&endError{f.exit.Exit})
 		}
 	})

@@ -94,10 +94,13 @@ func judge(err error) verdict {
 	var stage *stageError
 	var sick *sickError
 	var refused *policy.Violation
+	var barred *quarantineError
 	v := verdict{phase: status.Backoff, reason: "error", first: restartFirst, most: restartMost}
 	switch {
 	case errors.As(err, &refused):
 		v.phase, v.reason, v.permanent = status.Failed, "policy_refused", true
+	case errors.As(err, &barred):
+		v.phase, v.reason, v.permanent = status.Quarantined, reasonQuarantined, true
 	case errors.As(err, &end):
 		v.reason = end.reason()
 	case errors.As(err, &sick):

@@ -31,7 +31,7 @@ func (w *worker) guest(ctx context.Context) error {
 	task, err := w.start(ctx)
 	if err != nil {
 		w.spawned(0, err)
-		return err
+		return w.barred(ctx, err)
 	}
 	err = w.attend(ctx, task)
 	w.spawned(task.Pid, err)
@@ -167,6 +167,7 @@ func (w *worker) member(ctx context.Context, net netns.Network) error {
 		GuestTLS: guestTLS, HostTLS: hostTLS,
 		Messages: w.grant.Messages,
 		Forward:  published(w.grant.Flows),
+		Build:    w.spec.BuildDigest(),
 		Listen: func(ctx context.Context, addr netip.AddrPort) (*os.File, error) {
 			return w.rooms.Networks.Listen(ctx, w.name, addr)
 		},
@@ -183,7 +184,7 @@ func (w *worker) member(ctx context.Context, net netns.Network) error {
 		f.linked = f.linked || node.Up
 	})
 	w.show(func(v *status.App) { v.Node, v.Address = w.node, net.Guest.String() })
-	return nil
+	return w.admitted(node)
 }
 
 // published are the ports that also answer on the host's loopback.

@@ -85,5 +85,6 @@ func (r *Reconciler) Subscribe(ctx context.Context) iter.Seq[status.Event] {
 // tell emits one event about app, or about the host when app is "".
 func (r *Reconciler) tell(e status.Event) {
 	e.At = time.Now()
+	r.recent.add(e)
 	r.followers.tell(e)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"beamsandbox/distribution"
 	"beamsandbox/distribution/term"
 	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/status"
@@ -23,6 +24,8 @@ type Have struct {
 	DependsOn []app.Name
 	Pid       uint32               // of a running guest
 	Env       map[string]term.Term // as it was set; after a restart only the keys are known
+	// Quarantine is why it is stopped and stays so until it has other code.
+	Quarantine *distribution.Quarantine
 }
 
 // Action is what a pass does with one app.
@@ -76,6 +79,8 @@ func Plan(want app.Set, have map[app.Name]Have) []Step {
 func step(s app.Spec, h Have, runs bool) Step {
 	out := Step{Name: s.Name, From: h.Version, To: s.Version}
 	switch {
+	case h.Quarantine != nil && h.Quarantine.Build == s.BuildDigest():
+		out.Action, out.Why = Keep, h.Quarantine.Error()
 	case !runs || h.Digest == "":
 		out.Action, out.From, out.Why = Deploy, "", "it does not run yet"
 	case h.Isolation != s.Isolation:

@@ -44,6 +44,7 @@ type Reconciler struct {
 	linkEvents atomic.Int64                      // counts what the gateway told
 	followers  followers
 	keys       keys
+	recent     recent
 }
 
 // New returns a Reconciler that does nothing until Run.

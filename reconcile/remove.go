@@ -83,6 +83,7 @@ func (w *worker) gone() {
 	w.post(func(s *state) {
 		if e := s.of(w); e != nil {
 			e.have = Have{DependsOn: e.have.DependsOn}
+			e.learnQuarantine(nil) // of the guest that is gone
 			e.view.Pid, e.view.Address, e.view.Node, e.view.Linked = 0, "", "", false
 			e.vitals.set(func(f *facts) { f.registered, f.linked = false, false })
 		}
@@ -142,7 +143,7 @@ func (w *worker) stopped(s *state) {
 // and returns why it has to be.
 func (w *worker) clear(ctx context.Context, task runtime.Task, why error) error {
 	w.old = Have{}
-	if !w.stop(ctx, task.Pid) {
+	if !w.end(ctx, task.Pid, why) {
 		// The same digest would be adopted again: take it away, log and all.
 		if err := w.rooms.Tasks.Remove(ctx, w.name); err != nil {
 			return oneLine(errors.Join(why, err))

@@ -49,6 +49,8 @@ type Networks interface {
 type Nodes interface {
 	Room[distribution.Member, distribution.Node]
 	Watch(ctx context.Context) iter.Seq2[distribution.Event, error]
+	// Lift lets a quarantined guest in again, member or not.
+	Lift(ctx context.Context, name app.Name) error
 	// Call is rpc:call in the guest, made by the gateway's hidden node.
 	Call(ctx context.Context, name app.Name, module, function string, args ...term.Term) (term.Term, error)
 	// ProbeHTTP and ProbeTCP connect to the guest's port from the gateway.

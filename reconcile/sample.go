@@ -21,6 +21,7 @@ type reading struct {
 func (r *Reconciler) sample(ctx context.Context) {
 	r.run(func() {
 		for sleep(ctx, sampleEvery) {
+			before := r.linkEvents.Load()
 			nodes, err := r.rooms.Nodes.List(ctx)
 			readings := map[app.Name]reading{}
 			for name, h := range r.haves() {
@@ -28,7 +29,12 @@ func (r *Reconciler) sample(ctx context.Context) {
 					readings[name] = r.read(ctx, name)
 				}
 			}
-			r.post(func(s *state) { s.sampled(nodes, err, readings) })
+			r.post(func(s *state) {
+				s.sampled(nodes, err, readings)
+				if r.linkEvents.Load() == before { // else what was listed may be old by now
+					s.learnQuarantines(nodes)
+				}
+			})
 		}
 	})
 }

@@ -56,6 +56,7 @@ type entry struct {
 	view          status.App
 	nodeError     string // what the gateway cannot do for it
 	err           error  // why it cannot be deployed as it is written
+	quarantine    *distribution.Quarantine
 }
 
 func (r *Reconciler) newState(ctx context.Context) *state {
@@ -87,6 +88,11 @@ func (s *state) held() map[app.Name]Have {
 	for n, e := range s.entries {
 		if e.have.Isolation != "" || e.current != nil || e.next != nil {
 			out[n] = e.have
+			if e.quarantine != nil {
+				h := e.have
+				h.Quarantine = e.quarantine
+				out[n] = h
+			}
 		}
 	}
 	return out
@@ -241,6 +247,7 @@ func (s *state) learnNode(n distribution.Node) {
 	}
 	e.vitals.set(func(f *facts) { f.registered, f.linked = n.Registered, n.Up })
 	e.learnMessages(n)
+	e.learnQuarantine(n.Quarantine)
 	e.nodeError = n.Error
 }
 

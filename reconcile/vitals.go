@@ -17,6 +17,7 @@ type facts struct {
 	depsReady  bool           // all that it depends on runs
 	free       bool           // nothing depends on it any more
 	retry      int            // counts the operator's wishes to try again now
+	barred     string         // why the gateway keeps the guest off for good, "" when it does not
 }
 
 // vitals lets a worker wait for a fact instead of asking for it. The loop

@@ -111,6 +111,10 @@ func (s *state) nodeChanged(ev distribution.Event) {
 		}
 	})
 	switch ev.Kind {
+	case distribution.Quarantined:
+		s.quarantined(e, ev)
+	case distribution.Refused:
+		s.log.Info("messages refused", "app", ev.Name, "what", ev.Detail)
 	case distribution.LinkError:
 		s.log.Warn("link", "app", ev.Name, "node", ev.Node, "err", ev.Detail)
 		e.nodeError = ev.Detail

@@ -76,6 +76,9 @@ func (w *worker) once(ctx context.Context) error {
 	}
 	w.grant = grant
 	if w.spec.Isolation == app.Embedded {
+		if err := w.trusted(ctx); err != nil {
+			return err
+		}
 		return w.embedded(ctx)
 	}
 	return w.guest(ctx)
@@ -93,7 +96,7 @@ func (w *worker) retry(ctx context.Context, try func(context.Context) error) {
 		}
 		w.well = time.Time{}
 		w.failures++
-		if !w.rest(ctx, w.report(err)) {
+		if !w.pause(ctx, err) {
 			return
 		}
 	}
@@ -153,7 +156,7 @@ func (w *worker) report(err error) time.Duration {
 // endsApp reports whether what failed was running before.
 func endsApp(v verdict) bool {
 	switch v.reason {
-	case "policy_refused", "build_failed", "network_failed", "gateway_failed", "start_failed", "load_failed", "remove_failed":
+	case "policy_refused", "build_failed", "network_failed", "gateway_failed", "start_failed", "load_failed", "remove_failed", reasonQuarantined:
 		return false
 	}
 	return true

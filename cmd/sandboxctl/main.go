@@ -70,6 +70,7 @@ func rootCommand() *cobra.Command {
 	client := func() *control.Client { return control.NewClient(socket) }
 	root.AddCommand(statusCommand(client), syncCommand(client), planCommand(client),
 		logsCommand(client), imageCommand(client), cookieCommand(client), tlsCommand(client), doctorCommand(client), validateCommand(), runCommand())
+	root.AddCommand(gatewayCommand(client), describeCommand(client), policyCommand(client), quarantineCommand(client))
 	checkArgs(root)
 	return root
 }

@@ -114,6 +114,7 @@ func (p *parts) openGateway(ctx context.Context, c Config) error {
 	p.gateway, err = distribution.Start(ctx, distribution.Config{
 		Binary: filepath.Join(bin, "sandbox-gateway"), RunDir: filepath.Join(c.RunDir, "gateway"),
 		UID: uint32(c.GatewayUID), GID: uint32(c.GatewayUID), Hostname: c.Hostname, Log: p.log,
+		Records: filepath.Join(c.Root, "records"), Said: p.guestSaid,
 	})
 	if err == nil {
 		p.opened(func() {

@@ -54,7 +54,7 @@ func newScene(t *testing.T) *scene {
 	s.spec = protocol.Member{
 		Name: "pulse", Node: "pulse@vm", HostNode: "web@vm", Guest: addrOf(s.guest),
 		EPMD: addrOf(view), Host: addrOf(stand), Cookie: "guest's", HostCookie: "cluster's",
-		Messages: policy.Messages{Allow: []policy.Allow{{To: "sink", Kind: policy.Info}}},
+		Messages: policy.Messages{Allow: []policy.Allow{{To: "sink", Kind: policy.Info}}, Limits: policy.Limits{Handshakes: -1}},
 	}
 	_, need, err := s.server.Set(s.spec, map[netip.AddrPort]net.Listener{addrOf(view): view, addrOf(stand): stand})
 	if err != nil || len(need) > 0 {

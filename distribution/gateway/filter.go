@@ -5,18 +5,8 @@ import (
 	"time"
 
 	"beamsandbox/distribution/gateway/judge"
-	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/distribution/wire"
 	"beamsandbox/policy"
-)
-
-const (
-	// showRefusals is how many refusals are shown in detail.
-	showRefusals = 32
-	// What a guest says by way of the host VM is logged so often at once, then
-	// once in logEvery.
-	logBurst = 20
-	logEvery = time.Second
 )
 
 // open makes the link's judge. What the guest did over its earlier links
@@ -34,9 +24,6 @@ func (l *link) open() error {
 // link must end.
 func (l *link) pass(dir policy.Direction, frame []byte, from, to *leg) error {
 	v := l.verdict(dir, frame)
-	if len(v.Log) > 0 {
-		l.m.logged(v.Log)
-	}
 	for _, f := range v.Answer {
 		if err := from.send(f.Head, f.Payload); err != nil {
 			return err
@@ -71,7 +58,9 @@ func (l *link) admit(dir policy.Direction, size int) error {
 	r := l.m.record
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if v := l.judge.Announced(time.Now(), size); v.Action == judge.Close {
+	v := l.judge.Announced(time.Now(), size)
+	r.learn(l.m, v)
+	if v.Action == judge.Close {
 		return fmt.Errorf("broke rule %s", v.Rule)
 	}
 	return nil
@@ -83,10 +72,14 @@ func (l *link) verdict(dir policy.Direction, frame []byte) judge.Verdict {
 	r := l.m.record
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var v judge.Verdict
 	if dir == policy.HostToGuest {
-		return l.judge.FromHost(time.Now(), frame)
+		v = l.judge.FromHost(time.Now(), frame)
+	} else {
+		v = l.judge.FromGuest(time.Now(), frame)
 	}
-	return l.judge.FromGuest(time.Now(), frame)
+	r.learn(l.m, v)
+	return v
 }
 
 // set changes the policy of a live link, or says why only a new link can.
@@ -108,48 +101,4 @@ func (l *link) hold(d time.Duration) {
 	case <-t.C:
 	case <-l.ended:
 	}
-}
-
-// logged notes what a guest said by way of the host VM, not too often.
-func (m *member) logged(text []byte) {
-	m.mu.Lock()
-	silent := m.says.next(time.Now(), 0) != 0
-	m.mu.Unlock()
-	if !silent {
-		m.s.cfg.Log.Info("guest said", "app", m.name, "text", string(text))
-	}
-}
-
-// barred says why the guest gets no link, if it broke rules too often.
-func (m *member) barred() error {
-	m.record.mu.Lock()
-	defer m.record.mu.Unlock()
-	if !m.record.life.Quarantine(time.Now()) {
-		return nil
-	}
-	rule := ""
-	if all := m.record.life.Recent; len(all) > 0 {
-		rule = all[len(all)-1].Rule
-	}
-	return fmt.Errorf("quarantined: its links had to be closed again and again, last for breaking rule %s; it is let in again in a few minutes", rule)
-}
-
-// refused counts what was not passed, by rule and in both directions, and
-// shows the last of it, oldest first.
-func (r *record) refused() (counts map[string]uint64, last []protocol.Refusal) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	counts = make(map[string]uint64, len(r.life.Refusals))
-	for _, by := range []map[string]uint64{r.life.Refusals, r.life.Withheld} {
-		for rule, n := range by {
-			counts[rule] += n
-		}
-	}
-	recent := r.life.Recent
-	for _, one := range recent[max(0, len(recent)-showRefusals):] {
-		last = append(last, protocol.Refusal{
-			At: one.Time, ToGuest: one.From == policy.HostToGuest, Rule: one.Rule, Op: one.Op, To: one.To, Message: one.Message,
-		})
-	}
-	return counts, last
 }

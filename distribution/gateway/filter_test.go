@@ -8,7 +8,6 @@ import (
 	"beamsandbox/distribution/term"
 	"beamsandbox/distribution/wire"
 	"beamsandbox/policy"
-	"beamsandbox/reconcile/app"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -97,38 +96,5 @@ func TestRulesOfALiveLink(t *testing.T) {
 	s.under(policy.Messages{Mode: policy.Trusted})
 	if ev := s.expect("down"); !strings.Contains(ev.Detail, "mode") {
 		t.Errorf("event says %q", ev.Detail)
-	}
-}
-
-func TestGuestThatGoesOnIsQuarantined(t *testing.T) {
-	s := newScene(t)
-	s.boot()
-	try := func() error {
-		answer := s.accepted(s.host, everything("web@vm", 41), "cluster's", nil)
-		conn := s.dialed(s.spec.Host.Port())
-		if _, err := wire.Dial(conn, everything("pulse@vm", 42), app.NewSecret("guest's"), 3); err != nil {
-			return err
-		}
-		peer{conn: conn}.send(t, []byte("garbage"))
-		s.expect("down")
-		return (<-answer).err
-	}
-	for i := range 5 {
-		if err := try(); err != nil {
-			t.Fatalf("link %d: %v", i, err)
-		}
-	}
-	if try() == nil {
-		t.Error("a sixth link was made")
-	}
-	if ev := s.expect("link_error"); !strings.Contains(ev.Detail, "quarantined") || !strings.Contains(s.node().Error, "rule malformed") {
-		t.Errorf("event says %q, node %q", ev.Detail, s.node().Error)
-	}
-	// Who is removed and comes back is still the same guest.
-	s.server.mu.Lock()
-	same := s.server.recordOf("pulse") == s.server.members["pulse"].record
-	s.server.mu.Unlock()
-	if !same {
-		t.Error("the guest's record is not kept")
 	}
 }

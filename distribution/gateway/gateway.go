@@ -148,6 +148,8 @@ func (s *Server) Set(spec protocol.Member, sockets map[netip.AddrPort]net.Listen
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	kept := s.keep(spec)
+	spec.Record = nil
 	if m := s.members[spec.Name]; m != nil {
 		if m.same(spec) {
 			closeListeners(sockets)
@@ -170,7 +172,7 @@ func (s *Server) Set(spec protocol.Member, sockets map[netip.AddrPort]net.Listen
 		closeListeners(sockets)
 		return protocol.Node{}, nil, err
 	}
-	m, err := newMember(s, spec, s.recordOf(spec.Name), sockets)
+	m, err := newMember(s, spec, kept, sockets)
 	if err != nil {
 		closeListeners(sockets)
 		return protocol.Node{}, nil, err

@@ -81,7 +81,7 @@ func (m *member) hostDials(ctx context.Context, conn net.Conn, p *pending) (*lin
 // guestDials serves a connection of the guest to the host node's stand-in.
 func (m *member) guestDials(ctx context.Context, conn net.Conn, p *pending) (*link, error) {
 	if !m.mayDial() {
-		return nil, fmt.Errorf("guest dials the host VM more than once in %v", paceEvery)
+		return nil, errors.New("guest dials the host VM more often than its limit of handshakes a minute allows")
 	}
 	if err := m.barred(); err != nil {
 		return nil, err

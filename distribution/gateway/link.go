@@ -73,6 +73,7 @@ func (m *member) carry(l *link) {
 	l.run()
 	m.swap(l, nil)
 	m.tell("down", l.reason)
+	m.quarantine()
 	m.s.cfg.Log.Info("link down", "app", m.name, "node", l.guest.id.Name, "reason", l.reason)
 }
 

@@ -24,10 +24,9 @@ const (
 	// after calmFor.
 	quietFor = 5 * time.Second
 	calmFor  = 100 * time.Millisecond
-	// A guest may register and dial so often at once, then once in paceEvery;
-	// a registration beyond that waits, at most paceLimit.
+	// A guest may register so often at once, then once in paceEvery; a
+	// registration beyond that waits, at most paceLimit.
 	startBurst = 5
-	dialBurst  = 60
 	paceEvery  = 2 * time.Second
 	paceLimit  = time.Minute
 )
@@ -58,7 +57,6 @@ type member struct {
 	nameErr  string    // why the name cannot be held
 	erred    time.Time // when linkErr was last an event
 	forwards map[uint16]*forward
-	says     pace // of its words for the log
 	caller   *caller
 	doubted  [legs]bool // the cookie of this leg was refused: try the next one first
 }
@@ -101,8 +99,7 @@ func newMember(s *Server, spec protocol.Member, kept *record, sockets map[netip.
 		port:   outer[0].Addr().(*net.TCPAddr).AddrPort().Port(),
 		shakes: make(chan struct{}, maxHandshakes), record: kept,
 		forwards: make(map[uint16]*forward),
-		starts:   pace{every: paceEvery, burst: startBurst}, dials: pace{every: paceEvery, burst: dialBurst},
-		says: pace{every: logEvery, burst: logBurst},
+		starts:   pace{every: paceEvery, burst: startBurst}, dials: dialing(spec.Messages),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.caller = newCaller(m)
@@ -249,6 +246,9 @@ func (m *member) same(spec protocol.Member) bool {
 func (m *member) adjust(spec protocol.Member) {
 	m.mu.Lock()
 	changed := !slices.Equal(m.wanted.Forward, spec.Forward)
+	if d := dialing(spec.Messages); d.every != m.dials.every {
+		m.dials = d
+	}
 	m.wanted = spec
 	l := m.link
 	m.mu.Unlock()
@@ -296,14 +296,12 @@ func (m *member) tell(kind, detail string) {
 
 // node is the member as it is now.
 func (m *member) node() protocol.Node {
-	counts, last := m.record.refused()
+	n := m.record.node(m.judging(), time.Now())
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := protocol.Node{
-		Name: m.name, Node: m.wanted.Node, Port: m.port, Registered: m.held && m.leased,
-		Up: m.link != nil, Since: m.since, Mode: m.wanted.Messages.Mode,
-		Refused: counts, Recent: last,
-	}
+	n.Name, n.Node, n.Port, n.Mode = m.name, m.wanted.Node, m.port, m.wanted.Messages.Mode
+	n.Registered, n.Up, n.Since = m.held && m.leased, m.link != nil, m.since
+	n.AtomBudget = m.wanted.Messages.Limits.WithDefaults().Atoms
 	errs := []string{m.nameErr}
 	if m.link == nil {
 		errs = append(errs, m.linkErr)

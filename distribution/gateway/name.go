@@ -28,6 +28,10 @@ func (m *member) registered(r epmd.Registration, _ uint32) {
 		m.fail(fmt.Errorf("guest accepts distribution at port %d instead of %d: start it with inet_dist_listen_min and inet_dist_listen_max %d", r.Port, want, want))
 		return
 	}
+	if err := m.quarantined(); err != nil {
+		m.fail(err)
+		return
+	}
 	ctx, cancel := context.WithCancel(m.ctx)
 	m.mu.Lock()
 	m.held, m.release = true, cancel

@@ -96,6 +96,10 @@ func (s *Server) answer(ctx context.Context, req protocol.Request, files []*os.F
 		return s.answerKeys(req)
 	case protocol.OpList:
 		return protocol.Response{Nodes: s.Nodes()}
+	case protocol.OpRecord:
+		return s.answerRecord(req.Name)
+	case protocol.OpLift:
+		return s.answerLift(req)
 	case protocol.OpQuit:
 		return s.answerQuit()
 	case protocol.OpCall, protocol.OpProbeHTTP, protocol.OpProbeTCP:

@@ -19,6 +19,7 @@ import (
 	"beamsandbox/distribution/control"
 	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/distribution/term"
+	"beamsandbox/policy"
 	"beamsandbox/reconcile/app"
 )
 
@@ -181,6 +182,7 @@ func (s *stage) member(name string) *guest {
 		Name: name, Node: g.node, HostNode: "gwhost@" + s.short,
 		Guest: freeAddr(s.t), EPMD: freeAddr(s.t), Host: freeAddr(s.t),
 		Cookie: "cookie-of-" + name, HostCookie: clusterCookie,
+		Messages: policy.Messages{Limits: policy.Limits{Handshakes: -1}}, // tests link anew all the time
 	}
 	s.set(g.member)
 	return g

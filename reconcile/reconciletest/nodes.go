@@ -16,6 +16,9 @@ import (
 type Nodes struct {
 	*Room[distribution.Member, distribution.Node]
 	world *World
+
+	bars sync.Mutex
+	kept map[app.Name]distribution.Quarantine // outlives members and restarts
 }
 
 func newNodes(w *World) *Nodes {
@@ -23,11 +26,11 @@ func newNodes(w *World) *Nodes {
 	n.Room = &Room[distribution.Member, distribution.Node]{Kind: "nodes", Diary: w.Diary,
 		Name: func(m distribution.Member) app.Name { return m.Name },
 		Make: func(m distribution.Member) distribution.Node {
-			return distribution.Node{Name: m.Name, Node: m.Node, Port: 40000, Since: time.Now()}
+			return distribution.Node{Name: m.Name, Node: m.Node, Port: 40000, Since: time.Now(), Quarantine: n.of(m)}
 		},
 		Change: func(_, m distribution.Member) distribution.Node {
 			s := n.items[m.Name].state // Ensure holds the lock
-			s.Node = m.Node
+			s.Node, s.Quarantine = m.Node, n.of(m)
 			return s
 		}}
 	return n

@@ -72,9 +72,12 @@ type App struct {
 	Refused   map[string]uint64 `json:"refused,omitempty"`  // messages the gateway refused, by rule
 	Messages  string            `json:"messages,omitempty"` // "audit" or "trusted", when refused messages pass
 	Refusals  []Refusal         `json:"refusals,omitempty"` // the last messages refused, oldest first
-	Memory    uint64            `json:"memory_bytes,omitempty"`
-	DependsOn []string          `json:"depends_on,omitempty"`
-	Stages    []Stage           `json:"stages,omitempty"` // of the last deployment, in order
+
+	Quarantine *Quarantine `json:"quarantine,omitempty"` // nil: it is not quarantined
+
+	Memory    uint64   `json:"memory_bytes,omitempty"`
+	DependsOn []string `json:"depends_on,omitempty"`
+	Stages    []Stage  `json:"stages,omitempty"` // of the last deployment, in order
 
 	Components []Component `json:"components,omitempty"` // what it shows in dashboards
 }

@@ -76,6 +76,9 @@ func Handler(d Daemon, log *slog.Logger) http.Handler {
 	mux.HandleFunc("GET /v1/apps/{app}/logs", h.logs)
 	mux.HandleFunc("POST /v1/sync", h.sync)
 	mux.HandleFunc("POST /v1/drain", h.drain)
+	if d, ok := d.(Verdicts); ok {
+		h.verdictRoutes(mux, d)
+	}
 	if d, ok := d.(Images); ok {
 		h.imageRoutes(mux, d)
 	}

@@ -103,27 +103,6 @@ func TestOutstandingCallsAreBounded(t *testing.T) {
 	}
 }
 
-func TestQuarantine(t *testing.T) {
-	s := newStage(t, granted())
-	for i := range quarantineAfter {
-		if s.life.Quarantine(s.now) {
-			t.Fatalf("after %d", i)
-		}
-		s.j.FromGuest(s.now, []byte{131, 68, 0})
-		s.now = s.now.Add(time.Minute)
-	}
-	if !s.life.Quarantine(s.now) {
-		t.Error("not after all")
-	}
-	if s.life.Quarantine(s.now.Add(quarantineIn)) {
-		t.Error("for ever")
-	}
-	s.life.Forgive()
-	if s.life.Quarantine(s.now) {
-		t.Error("after it was forgiven")
-	}
-}
-
 func TestRefusalsAreDescribed(t *testing.T) {
 	s := newStage(t, granted())
 	v := s.guest(wire.OpRegSend, []term.Term{gpid(1), atom(""), atom("init")}, tup(atom("stop"), bin(strings.Repeat("x", 1000))))
@@ -204,7 +183,7 @@ func TestManyMutatedFrames(t *testing.T) {
 	if n := len(s.life.Atoms); n > 2000 {
 		t.Errorf("%d atoms", n)
 	}
-	if n := len(s.life.Recent) + len(s.life.Closed); n > keepRefusals+quarantineAfter {
+	if n := len(s.life.Recent) + len(s.life.Closed); n > keepRefusals+keepClosed {
 		t.Errorf("%d refusals kept", n)
 	}
 	if n := len(s.j.pids.numbers) + len(s.j.refs.numbers); n > 100 {

@@ -1,7 +1,6 @@
 package judge
 
 import (
-	"strings"
 	"testing"
 
 	"beamsandbox/distribution/term"
@@ -144,10 +143,21 @@ func TestOutputUnderTheHostsGroupLeader(t *testing.T) {
 		})
 	}
 	s.refused(s.guest(wire.OpDemonitor, []term.Term{me, leader, gref(3)}, nil), Drop, "")
-	v := s.guest(wire.OpRegSend, []term.Term{me, atom(""), atom("logger_proxy")}, tup(atom("log"), atom("error"), bin("bad things")))
-	s.refused(v, Drop, ruleLogger)
-	if !strings.Contains(string(v.Log), "bad things") {
-		t.Errorf("logged %q", v.Log)
+	meta := tup()
+	for want, event := range map[string]term.Term{
+		"[error] bad things\n":            tup(atom("log"), atom("error"), bin("bad things"), meta),
+		"[error] a string\n":              tup(atom("log"), atom("error"), term.String("a string"), meta),
+		"[notice] 1 is {two}\n":           tup(atom("log"), atom("notice"), term.String("~p is ~p~n"), list(term.Int(1), tup(atom("two"))), meta),
+		"[info] [{label,x}]\n":            tup(atom("log"), atom("info"), list(tup(atom("label"), atom("x"))), meta),
+		"[debug] loaded\n":                tup(atom("$olp_load"), tup(atom("log"), atom("debug"), bin("loaded"), meta)),
+		"{log,nothing}\n":                 tup(atom("log"), atom("nothing")),
+		"[log event too large to show]\n": tup(atom("log"), atom("error"), nils(4*maxLog+1), meta),
+	} {
+		v := s.guest(wire.OpRegSend, []term.Term{me, atom(""), atom("logger_proxy")}, event)
+		s.refused(v, Drop, ruleLogger)
+		if string(v.Log) != want {
+			t.Errorf("logged %q, want %q", v.Log, want)
+		}
 	}
 }
 

@@ -20,7 +20,7 @@ func (t *turn) guestRegSend() Verdict {
 			return t.refuse(ruleFeatures)
 		}
 	case "logger", "logger_proxy":
-		t.o.log = append(t.o.log, walk.Brief(t.payload[1:], maxLog, t.j.names)...)
+		t.o.log = append(t.o.log, loggerText(t.payload[1:])...)
 		return t.refuse(ruleLogger)
 	}
 	if ch := t.j.rules.channels[name]; ch != nil {

@@ -170,3 +170,23 @@ func readFrom(r *walk.Reader) (p walk.Pid, ref walk.Ref, form tagForm, ok bool) 
 	ref, form, ok = readTag(r)
 	return p, ref, form, ok
 }
+
+// Held is how many rights of each kind the guest holds on this link, and how
+// many of the host's identifiers it was shown.
+func (j *Judge) Held() map[string]int {
+	r := &j.rights
+	held, peers := map[string]int{}, 0
+	for _, s := range j.scopes {
+		peers += len(s.peers)
+	}
+	for kind, n := range map[string]int{
+		"reply": len(r.replies.m), "spawn": len(r.spawns.m), "monitor": len(r.monitors.m),
+		"link": len(r.links.m), "io-sink": len(r.sinks.m), "watch": len(r.watches.m),
+		"pg-peer": peers, "pubsub-worker": len(j.workers), "pid-shown": len(j.pids.numbers), "ref-shown": len(j.refs.numbers),
+	} {
+		if n > 0 {
+			held[kind] = n
+		}
+	}
+	return held
+}

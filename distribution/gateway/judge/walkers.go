@@ -35,7 +35,7 @@ func (j *Judge) knows(name []byte) bool {
 // commit counts the atoms of a message that is passed on.
 func (j *Judge) commit() {
 	for a := range j.pending {
-		j.life.Atoms[a] = true
+		j.life.brought(a)
 	}
 }
 

@@ -7,6 +7,7 @@
 package protocol
 
 import (
+	"encoding/json"
 	"net/netip"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 
 // Version is the version of these messages. A gateway of another version is
 // replaced when it serves nobody.
-const Version = 1
+const Version = 2
 
 // Op names a request.
 type Op string
@@ -32,6 +33,8 @@ const (
 	OpEvents    Op = "events"     // an endless stream of Event, after one Response
 	OpKeys      Op = "keys"       // the member Name's cookies and certificates become as in Keys
 	OpQuit      Op = "quit"       // leave, if no member is served
+	OpRecord    Op = "record"     // what is kept of Name, and what it said since this was asked last
+	OpLift      Op = "lift"       // Name is let in again: its closed links and its quarantine are forgotten
 )
 
 // Request is one question of sandboxd.
@@ -67,6 +70,11 @@ type Member struct {
 	HostTLS  *TLS `json:"host_tls,omitempty"`
 
 	Forward []uint16 `json:"forward,omitempty"`
+	// Build names the code of the guest; another one lifts its quarantine.
+	Build string `json:"build,omitempty"`
+	// Record is what was kept of the guest, for a gateway that knows nothing of
+	// it yet.
+	Record json.RawMessage `json:"record,omitempty"`
 
 	Messages policy.Messages `json:"messages"`
 }
@@ -123,6 +131,8 @@ type Response struct {
 	Nodes  []Node           `json:"nodes,omitempty"`
 	Status int              `json:"status,omitempty"` // of an HTTP probe
 	Result []byte           `json:"result,omitempty"` // of a call, external format
+	Record json.RawMessage  `json:"record,omitempty"` // to be kept and given back; only the gateway reads it
+	Said   []byte           `json:"said,omitempty"`   // text for the guest's log
 }
 
 // Hello is a gateway's answer to who it is.
@@ -144,6 +154,22 @@ type Node struct {
 	Refused    map[string]uint64 `json:"refused,omitempty"`
 	Mode       policy.Mode       `json:"mode,omitempty"`
 	Recent     []Refusal         `json:"recent,omitempty"` // the last ones refused, oldest first
+
+	Atoms      int            `json:"atoms,omitempty"`       // that the guest brought to the host VM
+	AtomBudget int            `json:"atom_budget,omitempty"` // negative: none
+	Rights     map[string]int `json:"rights,omitempty"`      // held on the link that is up, by kind
+	Closed     int            `json:"closed,omitempty"`      // links closed for what the guest sent, in ten minutes
+	NextTry    time.Time      `json:"next_try,omitzero"`     // when it is let in again after such a link
+	Quarantine *Quarantine    `json:"quarantine,omitempty"`
+}
+
+// Quarantine says since when and why a guest gets no link any more; see
+// distribution.Quarantine.
+type Quarantine struct {
+	At     time.Time `json:"at"`
+	Rule   string    `json:"rule"`
+	Closed int       `json:"closed"`
+	Build  string    `json:"build,omitempty"`
 }
 
 // Refusal is one message that was not passed; see distribution.Refusal.
