@@ -126,7 +126,7 @@ func TestEitherCookieIsTried(t *testing.T) {
 				}
 				return all, tc.want
 			}
-			if tc.want == wire.ErrCookie {
+			if errors.Is(tc.want, wire.ErrCookie) {
 				cfg.Cookies = func() ([]app.Secret, error) { return []app.Secret{app.NewSecret("x"), app.NewSecret("y")}, nil }
 			}
 			n, err := Dial(t.Context(), cfg)

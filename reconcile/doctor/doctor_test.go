@@ -170,7 +170,7 @@ func TestIll(t *testing.T) {
 		"pang":                     {func(c *cluster) { c.host["net_adm:ping"] = "pang" }, "guest_ping", status.Fail, "pang", "guest_link", "applications"},
 		"another application":      {func(c *cluster) { c.host["rpc:call"] = `[{kernel,"",""}]` }, "applications", status.Fail, "pulse does not run there, but: kernel", "ensure_all_started", ""},
 		"badrpc":                   {func(c *cluster) { c.host["rpc:call"] = "{badrpc,nodedown}" }, "applications", status.Fail, "nodedown", "logs", ""},
-		"quarantined":              {func(c *cluster) { c.app.Phase, c.app.Pid = status.Quarantined, 0 }, "app", status.Fail, "quarantined", "pulse", "guest_node"},
+		"quarantined":              {func(c *cluster) { c.app.Phase, c.app.Pid = status.Quarantined, 0 }, "app", status.Fail, "quarantined", "shows what it sent", "guest_node"},
 		"joining":                  {func(c *cluster) { c.app.Phase = status.Joining }, "app", status.Warn, "joining", "wait", ""},
 		"trusted":                  {func(c *cluster) { c.app.Messages = "trusted" }, "guest_messages", status.Warn, "mode trusted", "enforce", ""},
 		"refusals": {func(c *cluster) {

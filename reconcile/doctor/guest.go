@@ -45,7 +45,9 @@ func (e *examination) phase(a status.App) {
 		e.good(name, fmt.Sprintf("healthy, version %s, %d restarts", a.Version, a.Restarts))
 	case status.Broken:
 		e.bad(name, found, "mend its app.config; 'sandboxctl validate DIR' checks it")
-	case status.Failed, status.Backoff, status.Unhealthy, status.Quarantined:
+	case status.Quarantined:
+		e.bad(name, found, "sandboxctl status "+a.Name+" shows what it sent; mend the app, or allow it in sandboxd.policy (docs/config.md)")
+	case status.Failed, status.Backoff, status.Unhealthy:
 		e.bad(name, found, "sandboxctl logs "+a.Name+"; docs/operating.md lists the reasons")
 	default:
 		e.doubtful(name, found, "wait, then sandboxctl status "+a.Name)
