@@ -43,5 +43,5 @@ func travelTLS(id secure.Identity) *protocol.TLS {
 	if id.Empty() {
 		return nil
 	}
-	return &protocol.TLS{CA: id.CA, Cert: id.Cert, Key: id.Key.Reveal()}
+	return &protocol.TLS{CA: id.CA, Cert: id.Cert, Key: id.Key.Reveal(), PeerSince: id.PeerSince}
 }

@@ -146,12 +146,12 @@ func (w *worker) member(ctx context.Context, net netns.Network) error {
 	if err != nil {
 		return err
 	}
+	gateway := w.vitals.get().gateway
+	w.node = w.spec.Node(w.cfg.Hostname, w.cfg.NodePrefix)
 	guestTLS, hostTLS, err := w.identities()
 	if err != nil {
 		return err
 	}
-	gateway := w.vitals.get().gateway
-	w.node = w.spec.Node(w.cfg.Hostname, w.cfg.NodePrefix)
 	loopback := netip.MustParseAddr("127.0.0.1")
 	events := w.linkEvents.Load()
 	node, err := w.rooms.Nodes.Ensure(ctx, distribution.Member{

@@ -26,8 +26,10 @@ type TLS struct {
 // asking for it.
 type Certificates interface {
 	Guest(name app.Name, node string) (runtime.TLS, error) // what a guest is given
-	ToGuests() (secure.Identity, error)                    // what the gateway proves to guests
-	ToHost() (secure.Identity, error)                      // and to the host VM
+	// ToGuest is what the gateway proves to a guest. Reached says that the guest
+	// proves its newest certificate: then no older one is believed.
+	ToGuest(name app.Name, node string, reached bool) (secure.Identity, error)
+	ToHost() (secure.Identity, error) // what is proved to the host VM
 	RenewGuest(name app.Name, node string) error
 	RenewOurs() error
 	ForgetGuest(name app.Name) error
@@ -58,7 +60,7 @@ func (w *worker) sameDigest(t runtime.Task) bool { return t.Digest == w.spec.Dig
 // identities are what the gateway proves on each leg of the guest.
 func (w *worker) identities() (guest, host secure.Identity, err error) {
 	if w.tls {
-		if guest, err = w.cfg.TLS.Certificates.ToGuests(); err != nil {
+		if guest, err = w.cfg.TLS.Certificates.ToGuest(w.name, w.node, false); err != nil {
 			return guest, host, err
 		}
 	}
@@ -142,11 +144,12 @@ func (r *Reconciler) refreshGuest(ctx context.Context, n distribution.Node, spea
 		if err != nil {
 			return err
 		}
+		reached := false
 		if changed {
 			r.log.Info("certificate replaced", "app", n.Name)
-			r.readAnew(ctx, n.Name)
+			reached = r.readAnew(ctx, n.Name)
 		}
-		if k.GuestTLS, err = r.cfg.TLS.Certificates.ToGuests(); err != nil {
+		if k.GuestTLS, err = r.cfg.TLS.Certificates.ToGuest(n.Name, n.Node, reached); err != nil {
 			return err
 		}
 	}
@@ -163,14 +166,16 @@ func (r *Reconciler) refreshGuest(ctx context.Context, n distribution.Node, spea
 
 // readAnew has a guest forget what it has read of its files (ssl_pem_cache of
 // OTP, of which distribution has one of its own). Without that it looks itself
-// within two minutes.
-func (r *Reconciler) readAnew(ctx context.Context, name app.Name) {
+// within two minutes. It reports whether the guest has.
+func (r *Reconciler) readAnew(ctx context.Context, name app.Name) bool {
 	ctx, cancel := context.WithTimeout(ctx, rekeyCall)
 	defer cancel()
 	forget := term.Tuple{term.Atom("unconditionally_clear_pem_cache"), term.List{}}
-	if _, err := health.Answer(r.rooms.Nodes.Call(ctx, name, "gen_server", "call", term.Atom("ssl_pem_cache_dist"), forget)); err != nil {
+	_, err := health.Answer(r.rooms.Nodes.Call(ctx, name, "gen_server", "call", term.Atom("ssl_pem_cache_dist"), forget))
+	if err != nil {
 		r.log.Debug("have a guest read its certificate anew", "app", name, "err", err)
 	}
+	return err == nil
 }
 
 // RotateTLS gives one guest, or with "" every guest and the gateway, another

@@ -128,6 +128,12 @@ func TestRotateTLS(t *testing.T) {
 			t.Errorf("got %+v, %v", done, err)
 		}
 		b.wantOrder("guest pulse: gen_server:call/2") // it reads its files anew
+		if m, _ := b.world.Nodes.Config("pulse"); m.GuestTLS.PeerSince.IsZero() {
+			t.Error("the old certificate is still believed")
+		}
+		if m, _ := b.world.Nodes.Config("other"); !m.GuestTLS.PeerSince.IsZero() {
+			t.Error("a guest that may have read its certificate or not is doubted")
+		}
 		second, same, _ := b.proven()
 		if second == guest || same != toGuest {
 			t.Error("not the guest's certificate alone was replaced")

@@ -23,7 +23,7 @@ func identityOf(t *protocol.TLS) secure.Identity {
 	if t == nil {
 		return secure.Identity{}
 	}
-	return secure.Identity{CA: t.CA, Cert: t.Cert, Key: app.NewSecret(t.Key)}
+	return secure.Identity{CA: t.CA, Cert: t.Cert, Key: app.NewSecret(t.Key), PeerSince: t.PeerSince}
 }
 
 // accepted makes TLS of a connection from the node of a leg, where that leg

@@ -24,6 +24,9 @@ type Identity struct {
 	CA   string     // the authorities that we believe
 	Cert string     // our certificate, and what stands between it and its authority
 	Key  app.Secret // its private key
+	// PeerSince refuses certificates of the other end that became good before
+	// that: they were replaced. Zero refuses none.
+	PeerSince time.Time
 }
 
 // Peer is whom we expect at the other end.
@@ -38,6 +41,9 @@ type Peer struct {
 
 // ErrName is wrapped when a certificate is good and somebody else's.
 var ErrName = errors.New("certificate of another node")
+
+// ErrReplaced is wrapped when a certificate is good and not the newest.
+var ErrReplaced = errors.New("certificate that was replaced")
 
 // Empty reports whether there is no identity: the leg is plain.
 func (id Identity) Empty() bool { return id.Cert == "" }
@@ -86,17 +92,20 @@ func (id Identity) config(peer Peer) (*tls.Config, error) {
 		RootCAs:              pool, ServerName: host,
 		ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
 		SessionTicketsDisabled: true,
-		VerifyConnection:       func(s tls.ConnectionState) error { return peer.admit(s.PeerCertificates) },
+		VerifyConnection:       func(s tls.ConnectionState) error { return peer.admit(s.PeerCertificates, id.PeerSince) },
 	}, nil
 }
 
 // admit looks at the names of a certificate whose chain is good: nodes are
 // rfc822Names (they have the form), hosts dNSNames.
-func (p Peer) admit(chain []*x509.Certificate) error {
+func (p Peer) admit(chain []*x509.Certificate, since time.Time) error {
 	if len(chain) == 0 {
 		return fmt.Errorf("%s proves no certificate", p.who())
 	}
 	leaf := chain[0]
+	if leaf.NotBefore.Before(since) {
+		return fmt.Errorf("%s proves a %w", p.who(), ErrReplaced)
+	}
 	switch _, host, _ := strings.Cut(p.Node, "@"); {
 	case slices.Contains(leaf.EmailAddresses, p.Node):
 		return nil

@@ -54,8 +54,9 @@ type Store struct {
 type Issued struct {
 	Cert string     // PEM
 	Key  app.Secret // PEM
-	Due  time.Time  // when it is to be renewed
-	Ends time.Time
+	// Since is when it became good, a little before it was issued, Due when it
+	// is to be renewed.
+	Since, Due, Ends time.Time
 }
 
 // PEM is certificate and key as one file.

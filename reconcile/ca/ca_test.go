@@ -177,7 +177,7 @@ func TestLegs(t *testing.T) {
 	if err != nil || !strings.Contains(guest.Node.Reveal(), keyBlock) || guest.CA != must[string](t)(l.Trust(Gateway)) {
 		t.Errorf("the guest is given %v, %v", guest, err)
 	}
-	toGuests := must[secure.Identity](t)(l.ToGuests())
+	toGuests := must[secure.Identity](t)(l.ToGuest("pulse", "pulse@myhost", false))
 	if toGuests.CA != must[string](t)(l.Trust(Guests)) || toGuests.Check() != nil {
 		t.Errorf("the gateway is given %v", toGuests)
 	}
@@ -187,8 +187,19 @@ func TestLegs(t *testing.T) {
 	if again, _ := l.Guest("pulse", "pulse@myhost"); again == guest || again.CA != guest.CA {
 		t.Error("the guest's certificate was not renewed alone")
 	}
-	if again, _ := l.ToGuests(); again == toGuests {
+	if again, _ := l.ToGuest("pulse", "pulse@myhost", false); again.Cert == toGuests.Cert {
 		t.Error("the gateway's certificate was not renewed")
+	}
+	kept := must[Issued](t)(l.Keep(Guests, "pulse", "pulse@myhost"))
+	for _, tc := range []struct {
+		after   time.Duration
+		reached bool
+		want    time.Time
+	}{{0, false, time.Time{}}, {0, true, kept.Since}, {settles / 2, false, time.Time{}}, {settles, false, kept.Since}} {
+		now = now.Add(tc.after)
+		if id, err := l.ToGuest("pulse", "pulse@myhost", tc.reached); err != nil || !id.PeerSince.Equal(tc.want) {
+			t.Errorf("after %v more, reached %v: since %v, %v", tc.after, tc.reached, id.PeerSince, err)
+		}
 	}
 	issued := must[secure.Identity](t)(l.Issue("demo_web@myhost"))
 	if !trusts(t, issued.CA, issued.Cert, now) || issued.CA != must[string](t)(l.Trust(Host)) {

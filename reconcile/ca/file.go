@@ -61,7 +61,7 @@ func parse(path string, data []byte) (Issued, *x509.Certificate, error) {
 	}
 	whole := cert.NotAfter.Sub(cert.NotBefore)
 	return Issued{Cert: string(pem.EncodeToMemory(block)), Key: app.NewSecret(string(pem.EncodeToMemory(key))),
-		Due: cert.NotBefore.Add(whole / 3 * 2), Ends: cert.NotAfter}, cert, nil
+		Since: cert.NotBefore, Due: cert.NotBefore.Add(whole / 3 * 2), Ends: cert.NotAfter}, cert, nil
 }
 
 func parseKey(text app.Secret) (*ecdsa.PrivateKey, error) {

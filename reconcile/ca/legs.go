@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"beamsandbox/distribution/secure"
 	"beamsandbox/reconcile/app"
@@ -46,8 +47,26 @@ func (l Legs) RenewGuest(name app.Name, node string) error {
 // ForgetGuest removes a guest's certificate; there may be none.
 func (l Legs) ForgetGuest(name app.Name) error { return l.Forget(Guests, string(name)) }
 
-// ToGuests is what the gateway proves to guests, and whom it believes there.
-func (l Legs) ToGuests() (secure.Identity, error) {
+// settles is how long after it was issued a certificate has surely reached its
+// guest: sandboxd looks once an hour, and a BEAM once in two minutes.
+const settles = 2 * time.Hour
+
+// ToGuest is what the gateway proves to a guest, and whom it believes there:
+// the newest certificate of the guest alone, once that has reached it. Reached
+// says that it has; else time tells.
+func (l Legs) ToGuest(name app.Name, node string, reached bool) (secure.Identity, error) {
+	id, err := l.toGuests()
+	if err != nil {
+		return secure.Identity{}, err
+	}
+	kept, err := l.Keep(Guests, string(name), node)
+	if err == nil && (reached || l.Now().After(kept.Since.Add(skew+settles))) {
+		id.PeerSince = kept.Since
+	}
+	return id, err
+}
+
+func (l Legs) toGuests() (secure.Identity, error) {
 	issued, err := l.Keep(Gateway, gatewayName, l.HostNode)
 	if err != nil {
 		return secure.Identity{}, err

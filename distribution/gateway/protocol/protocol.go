@@ -94,6 +94,8 @@ type TLS struct {
 	CA   string `json:"ca"`
 	Cert string `json:"cert"`
 	Key  string `json:"key"`
+
+	PeerSince time.Time `json:"peer_since,omitzero"`
 }
 
 // KeyPair is the cookie of one leg, and the one that is about to replace it.
