@@ -164,6 +164,8 @@ func (r *Reconciler) refreshGuest(ctx context.Context, n distribution.Node, spea
 	return r.rooms.Nodes.Rekey(ctx, n.Name, k)
 }
 
+var errPlain = errors.New("no leg speaks TLS (key distribution)")
+
 // readAnew has a guest forget what it has read of its files (ssl_pem_cache of
 // OTP, of which distribution has one of its own). Without that it looks itself
 // within two minutes. It reports whether the guest has.
@@ -182,7 +184,7 @@ func (r *Reconciler) readAnew(ctx context.Context, name app.Name) bool {
 // certificate and key. Links stay.
 func (r *Reconciler) RotateTLS(ctx context.Context, name app.Name) ([]status.Rotation, error) {
 	if r.cfg.TLS.Certificates == nil {
-		return nil, errors.New("no leg speaks TLS (key distribution)")
+		return nil, errPlain
 	}
 	nodes, err := r.rooms.Nodes.List(ctx)
 	if err != nil {
@@ -207,6 +209,9 @@ func (r *Reconciler) RotateTLS(ctx context.Context, name app.Name) ([]status.Rot
 			return nil, fmt.Errorf("%s is no guest that runs and speaks TLS; one that runs speaks as it was started", name)
 		}
 		return all, nil
+	}
+	if len(all) == 0 && !r.cfg.TLS.Guests && !r.cfg.TLS.Host {
+		return nil, errPlain
 	}
 	if err = r.cfg.TLS.Certificates.RenewOurs(); err == nil {
 		err = r.refreshTLS(ctx)

@@ -41,6 +41,9 @@ func TestLegsAsConfigured(t *testing.T) {
 			if a := b.wantPhase("pulse", status.Healthy); a.TLS != on[0] {
 				t.Errorf("%v: status says %v", on, a.TLS)
 			}
+			if _, err := b.r.RotateTLS(context.Background(), ""); (err == nil) != (on[0] || on[1]) {
+				t.Errorf("%v: rotate: %v", on, err)
+			}
 			guest, toGuest, toHost := b.proven()
 			if (guest != "") != on[0] || (toGuest != "") != on[0] || (toHost != "") != on[1] {
 				t.Errorf("%v: guest %v, gateway %v and %v", on, guest != "", toGuest != "", toHost != "")
