@@ -77,6 +77,12 @@ func TestTLS(t *testing.T) {
 	w.legs(t, "[{guest, tls}, {host, tls}]")
 	must(t, w.daemon.AwaitHealthy(within(t, time.Minute), "pulse"))
 	w.turnsCertificates(t)
+	old := guestCookie(t, "pulse")
+	_, err := w.Ctl("cookie", "rotate", "pulse")
+	must(t, err)
+	if guestCookie(t, "pulse") == old {
+		t.Error("the cookie of a guest over TLS was not replaced")
+	}
 	relink(t, "pulse")
 	waitForBeat(t, "pulse", "1.0.0")
 	w.nowhere(t, w.privateKeys(t))
