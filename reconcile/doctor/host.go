@@ -94,7 +94,7 @@ func (e *examination) hostAccepts() bool {
 		e.good("host_cookie", "the cookies agree")
 		e.bad("host_name", err.Error(), fmt.Sprintf("start the host VM with -sname and without a host of its own: node() must be '%s'", e.Status.HostNode))
 	case err != nil:
-		e.bad("host_connection", err.Error(), "see that the host VM's distribution listens where the machine's short name resolves, and that it runs OTP 25 or later")
+		e.bad("host_connection", err.Error(), "see that the host VM's distribution listens where the machine's short name resolves, that it runs OTP 25 or later, and that both or neither of you speak TLS on this leg (docs/tls.md)")
 	default:
 		e.good("host_cookie", "the cookies agree")
 		e.good("host_name", e.Status.HostNode)
