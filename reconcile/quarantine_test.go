@@ -80,7 +80,7 @@ func TestQuarantineThatNobodyTold(t *testing.T) {
 				if away {
 					b.start()
 				}
-				b.after(time.Minute)
+				b.after(20 * time.Second) // the repository is not looked at meanwhile
 				b.wantQuarantined()
 			})
 		})

@@ -235,3 +235,15 @@ func TestHandshakesAMinute(t *testing.T) {
 		}
 	}
 }
+
+func TestNewsSayWhatAuditWouldRefuse(t *testing.T) {
+	n := news{refused: map[string]uint64{"name": 2, "fun": 1}}
+	for mode, want := range map[policy.Mode]string{
+		policy.Enforce: "3 messages of the guest refused: fun 1, name 2",
+		policy.Audit:   "3 messages of the guest would be refused: fun 1, name 2",
+	} {
+		if got := n.text(mode); got != want {
+			t.Errorf("%s: %q, want %q", mode, got, want)
+		}
+	}
+}
