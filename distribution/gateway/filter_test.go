@@ -19,13 +19,15 @@ func said(t *testing.T, to string, m term.Term) []byte {
 	return message(t, term.Tuple{term.Int(wire.OpRegSend), pid, term.Atom(""), term.Atom(to)}, m)
 }
 
-// under gives the scene's member other rules.
-func (s *scene) under(m policy.Messages) {
+// under gives the scene's member other rules and returns it as it then is.
+func (s *scene) under(m policy.Messages) protocol.Node {
 	s.t.Helper()
 	s.spec.Messages = m
-	if _, _, err := s.server.Set(s.spec, nil); err != nil {
+	node, _, err := s.server.Set(s.spec, nil)
+	if err != nil {
 		s.t.Fatal(err)
 	}
+	return node
 }
 
 func TestModes(t *testing.T) {
@@ -93,7 +95,9 @@ func TestRulesOfALiveLink(t *testing.T) {
 	if to, _ := c.ToName(); to != "other" {
 		t.Errorf("the host hears a message to %s", to)
 	}
-	s.under(policy.Messages{Mode: policy.Trusted})
+	if s.under(policy.Messages{Mode: policy.Trusted}).Up {
+		t.Error("the answer says that there is a link, which the change of mode ended")
+	}
 	if ev := s.expect("down"); !strings.Contains(ev.Detail, "mode") {
 		t.Errorf("event says %q", ev.Detail)
 	}

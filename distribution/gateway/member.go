@@ -259,7 +259,10 @@ func (m *member) adjust(spec protocol.Member) {
 		return
 	}
 	if err := l.set(spec.Messages); err != nil {
+		// Whoever asked must not be told of a link that is going: the news of
+		// its end may reach him first.
 		l.end(err.Error())
+		<-l.done
 	}
 }
 
