@@ -201,7 +201,7 @@ func (s *Store) image(ctx context.Context, b build) (Image, error) {
 	if err != nil || !ok {
 		return Image{}, fmt.Errorf("find the image of %s again: %w", name, err)
 	}
-	bill, err := billOf(b, r, i.Target.Digest.String())
+	bill, err := billOf(b, r, i.Target.Digest.String(), s.otp.provides)
 	if err != nil {
 		return Image{}, fmt.Errorf("list what the image of %s holds: %w", name, err)
 	}

@@ -19,7 +19,7 @@ func TestBill(t *testing.T) {
 		{Kind: "hex", Name: "jsx", Repository: "hexpm", Version: "3.1.0", Checksum: "AB", Retired: "old"},
 		{Kind: "git", Name: "https://example.org/dep.git", Version: "def"},
 	}}
-	first, err := billOf(b, r, "sha256:12")
+	first, err := billOf(b, r, "sha256:12", func(app string) bool { return app == "kernel-8.5.3" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,10 +41,13 @@ func TestBill(t *testing.T) {
 			t.Errorf("%s is missing in %s", want, text)
 		}
 	}
+	if got.Packages[1].Declared != "Apache-2.0" || got.Packages[2].Declared != "" || got.Packages[3].Declared != "Apache-2.0" {
+		t.Errorf("licences of OTP's parts and of none: %+v", got.Packages)
+	}
 	if strings.Contains(text, "secret") {
 		t.Errorf("a password is in the bill: %s", text)
 	}
-	if again, err := billOf(b, r, "sha256:12"); err != nil || string(again) != text {
+	if again, err := billOf(b, r, "sha256:12", func(app string) bool { return app == "kernel-8.5.3" }); err != nil || string(again) != text {
 		t.Errorf("the same build gave another bill: %v", err)
 	}
 }

@@ -43,6 +43,7 @@ type spdxPackage struct {
 	Checksums []spdxChecksum `json:"checksums,omitempty"`
 	Refs      []spdxRef      `json:"externalRefs,omitempty"`
 	Comment   string         `json:"comment,omitempty"`
+	Declared  string         `json:"licenseDeclared,omitempty"`
 }
 
 type spdxChecksum struct {
@@ -65,7 +66,7 @@ type spdxRelation struct {
 // billOf lists what an image holds: the app with its source, the emulator,
 // the release's applications, and what the build took from outside. No time
 // enters it: the same build gives the same bill.
-func billOf(b build, r record, image string) ([]byte, error) {
+func billOf(b build, r record, image string, ofOTP func(app string) bool) ([]byte, error) {
 	const root = "SPDXRef-app"
 	s := spdx{
 		Version: "SPDX-2.3", License: "CC0-1.0", ID: "SPDXRef-DOCUMENT", Name: string(r.Name),
@@ -83,10 +84,16 @@ func billOf(b build, r record, image string) ([]byte, error) {
 		s.Packages = append(s.Packages, p)
 		s.Relationships = append(s.Relationships, spdxRelation{root, relation, p.ID})
 	}
-	add("CONTAINS", spdxPackage{Name: "erts", Version: r.Release.ERTS, Download: "NOASSERTION"})
+	add("CONTAINS", spdxPackage{Name: "erts", Version: r.Release.ERTS, Download: "NOASSERTION", Declared: otpLicense})
 	for _, a := range r.Release.Apps {
 		name, version, _ := strings.Cut(a, "-")
-		add("CONTAINS", spdxPackage{Name: name, Version: version, Download: "NOASSERTION"})
+		p := spdxPackage{Name: name, Version: version, Download: "NOASSERTION"}
+		if licenses := appLicenses(r.release(), a); licenses != nil {
+			p.declare(licenses)
+		} else if ofOTP(a) {
+			p.Declared = otpLicense
+		}
+		add("CONTAINS", p)
 	}
 	for _, d := range r.Resolved {
 		add("DEPENDS_ON", resolvedPackage(d))
