@@ -18,6 +18,7 @@ import (
 // TestDeploy: from a git commit to a healthy guest that is a node of the
 // cluster, and an embedded app beside it.
 func TestDeploy(t *testing.T) {
+	w.have(t, nil) // what runs already would not pass through all stages
 	w.have(t, map[string]string{
 		"pulse":   w.pulseConfig("pulse", "memory_limit => 128", 18085),
 		"counter": w.counterConfig("embedded", "step => 5"),
