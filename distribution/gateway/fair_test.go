@@ -131,18 +131,23 @@ func TestStuckHostLegHoldsUpNobodyElse(t *testing.T) {
 }
 
 func TestFrameOverTheLimitIsRefusedBeforeItComes(t *testing.T) {
-	s := newScene(t)
-	_, guest := s.linked()
-	limit := policy.Limits{}.WithDefaults().Frame
-	head := binary.BigEndian.AppendUint32(nil, uint32(limit+1))
-	if _, err := guest.conn.Write(head); err != nil {
-		t.Fatal(err)
-	}
-	if ev := s.expect("down"); !strings.Contains(ev.Detail, "rule size") {
-		t.Errorf("event says %q", ev.Detail)
-	}
-	if n := s.node(); n.Refused["size"] != 1 {
-		t.Errorf("refused: %v", n.Refused)
+	for name, size := range map[string]int{
+		"over the policy's limit": policy.Limits{}.WithDefaults().Frame + 1,
+		"over every limit":        wire.DefaultMaxFrame + 1,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			_, guest := s.linked()
+			if _, err := guest.conn.Write(binary.BigEndian.AppendUint32(nil, uint32(size))); err != nil {
+				t.Fatal(err)
+			}
+			if ev := s.expect("down"); !strings.Contains(ev.Detail, "rule size") {
+				t.Errorf("event says %q", ev.Detail)
+			}
+			if n := s.node(); n.Refused["size"] != 1 || n.Closed != 1 {
+				t.Errorf("refused %v, closed %d", n.Refused, n.Closed)
+			}
+		})
 	}
 }
 

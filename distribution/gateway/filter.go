@@ -47,23 +47,31 @@ func (l *link) pass(dir policy.Direction, frame []byte, from, to *leg) error {
 	return nil
 }
 
-// admit says why a frame of size bytes cannot come, before it does.
+// admit says why a frame of size bytes cannot come, before it does. The judge is
+// asked first: what no rule counts would bring a guest no backoff.
 func (l *link) admit(dir policy.Direction, size int) error {
+	if dir == policy.GuestToHost {
+		if rule := l.announced(size); rule != "" {
+			return fmt.Errorf("broke rule %s", rule)
+		}
+	}
 	if size > wire.DefaultMaxFrame {
 		return fmt.Errorf("message of %d bytes is over the limit of %d", size, wire.DefaultMaxFrame)
 	}
-	if dir == policy.HostToGuest {
-		return nil
-	}
+	return nil
+}
+
+// announced is the rule that a frame of the guest breaks by its size alone.
+func (l *link) announced(size int) (rule string) {
 	r := l.m.record
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v := l.judge.Announced(time.Now(), size)
 	r.learn(l.m, v)
-	if v.Action == judge.Close {
-		return fmt.Errorf("broke rule %s", v.Rule)
+	if v.Action != judge.Close {
+		return ""
 	}
-	return nil
+	return v.Rule
 }
 
 // verdict judges one frame. Both directions share the judge, and all links of

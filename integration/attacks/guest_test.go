@@ -106,14 +106,17 @@ func (w *world) member(t *testing.T, name string) protocol.Node {
 	return resp.Nodes[i]
 }
 
-// settle waits until the host VM is linked with every guest.
-func (w *world) settle(t *testing.T) {
+// settle waits until the host VM is linked with the guests, by default all.
+func (w *world) settle(t *testing.T, guests ...string) {
 	t.Helper()
+	if len(guests) == 0 {
+		guests = []string{attacker, second, innocent}
+	}
 	missing := ""
 	err := stage.Until(within(t, 15*time.Second), "the host VM is linked with its guests", func() bool {
 		missing = ""
 		nodes, _ := w.host.Nodes(t.Context())
-		for _, name := range []string{attacker, second, innocent} {
+		for _, name := range guests {
 			if m := w.member(t, name); !m.Up || !slices.Contains(nodes, w.Node(name)) {
 				missing = fmt.Sprintf("%s: up %v, nodes %v, %s", name, m.Up, nodes, m.Error)
 			}

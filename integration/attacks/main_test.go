@@ -63,6 +63,9 @@ func runAll(m *testing.M) (code int) {
 		return report(err)
 	}
 	defer os.RemoveAll(dir)
+	if err := os.Setenv("ERL_CRASH_DUMP", filepath.Join(dir, "erl_crash.dump")); err != nil { // host VMs are made to crash
+		return report(err)
+	}
 	if w, err = setUp(ctx, dir); err != nil {
 		code = report(err)
 	}

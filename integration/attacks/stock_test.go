@@ -28,8 +28,8 @@ func noise() map[term.Atom]int64 {
 
 func (w *world) takeStock(t *testing.T) stock {
 	t.Helper()
-	w.settle(t)
-	w.onHost(t, "ready", term.Atom(w.Node(attacker)), term.Atom(w.Node(innocent)))
+	w.settle(t, innocent) // the others may be kept off for a while
+	w.onHost(t, "ready", term.Atom(w.Node(innocent)), term.Atom(w.Node(innocent)))
 	return stock{w.onHost(t, "state"), w.onHost(t, "counts"), w.member(t, innocent).Since, w.beats(t)}
 }
 

@@ -13,6 +13,7 @@
 start() ->
     {ok, Pid} = supervisor:start_link({local, ?MODULE}, ?MODULE, []),
     true = unlink(Pid),
+    ok = code:ensure_modules_loaded([?PUBSUB, 'Elixir.Phoenix.Channel.Server']),
     ok = timer:start(),
     ok.
 
