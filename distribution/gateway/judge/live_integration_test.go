@@ -353,6 +353,7 @@ func TestRealCallsToGrantedNames(t *testing.T) {
 	b.eval(b.guest, "gen_server:cast({stats, '"+b.host.Node+"'}, {put, 1})", "ok")
 	b.clean("granted calls")
 	b.guest.Eval("R = monitor(process, {stats, '" + b.host.Node + "'}), ok.")
+	b.guest.Eval("net_adm:ping('" + b.host.Node + "').") // its answer comes when the monitor stands
 	b.eval(b.host, "exit(whereis(stats), kill)", "true")
 	b.eval(b.guest, "receive {'DOWN', R, _, _, Why} -> Why after 5000 -> nothing end", "killed")
 }
