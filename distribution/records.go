@@ -11,6 +11,7 @@ import (
 
 	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/reconcile/app"
+	"beamsandbox/reconcile/durable"
 )
 
 const (
@@ -110,22 +111,7 @@ func (g *Gateway) writeRecord(name app.Name, resp protocol.Response) error {
 	if len(resp.Record) > maxRecord {
 		return fmt.Errorf("its record has %d bytes, at most %d are kept", len(resp.Record), maxRecord)
 	}
-	if err := os.MkdirAll(g.cfg.Records, 0o700); err != nil {
-		return fmt.Errorf("make folder of records: %w", err)
-	}
-	f, err := os.CreateTemp(g.cfg.Records, ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(resp.Record)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), g.recordPath(name))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return durable.Write(g.recordPath(name), resp.Record)
 }
 
 func (g *Gateway) recordPath(name app.Name) string {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"beamsandbox/reconcile/app"
+	"beamsandbox/reconcile/durable"
 )
 
 // CookieFiles keeps cookies in files that only root reads. The cluster's
@@ -117,7 +118,7 @@ func readKept(path string) (cookie app.Secret, replaces string, err error) {
 // makeCookie makes a cookie and keeps it at path.
 func makeCookie(path string) (app.Secret, error) {
 	fresh := freshCookie()
-	return fresh, replaceFile(path, []byte(fresh.Reveal()+"\n"))
+	return fresh, durable.Write(path, []byte(fresh.Reveal()+"\n"))
 }
 
 // freshCookie is 52 letters and digits, 256 random bits.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"beamsandbox/reconcile/app"
+	"beamsandbox/reconcile/durable"
 )
 
 const (
@@ -33,10 +34,7 @@ func (c CookieFiles) Begin(name app.Name) (app.Secret, error) {
 	if err != nil || !s.Empty() {
 		return s, err
 	}
-	if s, err = makeCookie(c.next(name)); err != nil {
-		return app.Secret{}, err
-	}
-	return s, syncDir(filepath.Dir(c.next(name)))
+	return makeCookie(c.next(name))
 }
 
 // Next is the cookie that is to replace the one of name; it is empty when no
@@ -55,7 +53,7 @@ func (c CookieFiles) Commit(name app.Name) error {
 		if err := os.Rename(c.next(name), c.path(name)); err != nil {
 			return fmt.Errorf("keep the new cookie of %s: %w", name, err)
 		}
-		return syncDir(filepath.Dir(c.path(name)))
+		return durable.SyncDir(filepath.Dir(c.path(name)))
 	}
 	return c.commitCluster()
 }
@@ -75,7 +73,7 @@ func (c CookieFiles) commitCluster() error {
 	if !found.Empty() {
 		text += replacesMark + fingerprint(found) + "\n"
 	}
-	if err := errors.Join(replaceFile(c.path(clusterCookie), []byte(text)), syncDir(c.Root)); err != nil {
+	if err := durable.Write(c.path(clusterCookie), []byte(text)); err != nil {
 		return err
 	}
 	return c.Abandon(clusterCookie)
@@ -118,17 +116,4 @@ func (c CookieFiles) Outside() bool {
 func fingerprint(s app.Secret) string {
 	sum := sha256.Sum256([]byte("beamsandbox cookie " + s.Reveal()))
 	return hex.EncodeToString(sum[:])
-}
-
-// syncDir makes a rename last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"beamsandbox/reconcile/app"
+	"beamsandbox/reconcile/durable"
 )
 
 // record is what outlives a restart of the daemon for one app, and nothing
@@ -54,26 +55,5 @@ func writeHistory(root string, records map[app.Name]record) error {
 	if err != nil {
 		return fmt.Errorf("write history: %w", err)
 	}
-	return replaceFile(filepath.Join(root, historyFile), append(data, '\n'))
-}
-
-// replaceFile writes a 0600 file that is either the old or the new one,
-// whenever we are interrupted.
-func replaceFile(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
-	}
-	return nil
+	return durable.Write(filepath.Join(root, historyFile), append(data, '\n'))
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"beamsandbox/reconcile/app"
+	"beamsandbox/reconcile/durable"
 )
 
 // Authority signs certificates of one kind. Whoever believes one does not
@@ -252,7 +253,7 @@ func sign(tmpl, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) ([]byte
 
 // keep writes a certificate and its key to path.
 func keep(path string, text []byte) (Issued, *x509.Certificate, error) {
-	if err := replace(path, text); err != nil {
+	if err := durable.Write(path, text); err != nil {
 		return Issued{}, nil, err
 	}
 	return parse(path, text)
