@@ -192,6 +192,10 @@ func TestGatewayOutlivesItsRoom(t *testing.T) {
 	next, stop := iter.Pull2(g.Watch(ctx))
 	defer stop()
 	host := r.beam("gwroomhost", "cluster-cookie", r.cfg.EPMD)
+	r.wait("the host VM is registered", func() bool {
+		_, err := epmd.Lookup(ctx, r.cfg.EPMD, "gwroomhost")
+		return err == nil
+	})
 	m := r.member("gwroom")
 	for range 2 {
 		if n, err := g.Ensure(ctx, m); err != nil || n.Node != m.Node {

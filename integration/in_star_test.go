@@ -37,7 +37,7 @@ func TestStar(t *testing.T) {
 	w.haveLegit(t)
 	s := &star{began: time.Now(), apps: w.legitApps(t), guests: map[string]*control.Node{}, seen: map[string]int{}}
 	for name := range s.apps {
-		n, err := w.dialGuest(t.Context(), name)
+		n, err := w.DialGuest(t.Context(), name)
 		must(t, err)
 		s.guests[name] = n
 		p := w.pair(t, name)

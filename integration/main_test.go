@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,8 +14,6 @@ import (
 	"beamsandbox/distribution/control"
 	"beamsandbox/distribution/term"
 	"beamsandbox/integration/stage"
-	"beamsandbox/policy"
-	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/status"
 )
 
@@ -35,61 +32,18 @@ var w *world
 
 // TestMain fails when a part is missing; nothing here is ever skipped.
 func TestMain(m *testing.M) {
-	os.Exit(runAll(m))
+	os.Exit(stage.Tests(m, "../bin", setUp, func(ctx context.Context) error { return w.endStar(ctx) }))
 }
 
-func runAll(m *testing.M) (code int) {
-	unlock, err := stage.TakeTurn()
-	if err != nil {
-		return report(err)
-	}
-	defer unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // once it is our turn
-	defer cancel()
-	dir, err := os.MkdirTemp("", "beamsandbox-test-")
-	if err != nil {
-		return report(err)
-	}
-	defer os.RemoveAll(dir)
-	if w, err = setUp(ctx, dir); err != nil {
-		code = report(err)
-	}
-	if code == 0 {
-		code = m.Run()
-	}
-	if err := w.endStar(ctx); err != nil {
-		code = report(err)
-	}
-	if w != nil {
-		if err := w.Close(); err != nil {
-			code = report(err)
-		}
-	}
-	return code
-}
-
-func report(err error) int {
-	fmt.Fprintln(os.Stderr, "integration:", err)
-	return 1
-}
-
-func setUp(ctx context.Context, dir string) (*world, error) {
-	bin, err := filepath.Abs("../bin")
-	if err != nil {
-		return nil, err
-	}
-	s, err := stage.New(bin, dir, filepath.Join(dir, "root"), "/run/beamsandbox-test")
-	if err != nil {
-		return nil, err
-	}
-	w := &world{Stage: s}
+func setUp(ctx context.Context, s *stage.Stage) (err error) {
+	w = &world{Stage: s}
 	if err := s.StartEPMD(ctx); err != nil {
-		return w, err
+		return err
 	}
 	if w.host, err = s.StartHost(ctx, "demo_web"); err != nil {
-		return w, err
+		return err
 	}
-	return w, w.makeRepos()
+	return w.makeRepos()
 }
 
 // makeRepos makes the three repositories; the gitops one asks for nothing yet.
@@ -188,29 +142,13 @@ func (w *world) counterConfig(isolation, env string) string {
 		isolation, w.counter.URL(), env)
 }
 
-// guest is a connection of the test's own into a guest, past the gateway, with
-// the guest's own cookie.
+// guest is a connection of the test's own into a guest, past the gateway.
 func (w *world) guest(t *testing.T, name string) *control.Node {
 	t.Helper()
-	n, err := w.dialGuest(within(t, 10*time.Second), name)
+	n, err := w.DialGuest(within(t, 10*time.Second), name)
 	must(t, err)
 	t.Cleanup(func() { n.Close() })
 	return n
-}
-
-// dialGuest is guest for a connection that outlives a test.
-func (w *world) dialGuest(ctx context.Context, name string) (*control.Node, error) {
-	cookie, err := w.GuestCookie(name)
-	if err != nil {
-		return nil, err
-	}
-	a := w.daemon.App(ctx, name)
-	addr, err := netip.ParseAddr(a.Address)
-	if err != nil {
-		return nil, err
-	}
-	return control.Dial(ctx, control.Config{Name: w.Node("probe_" + name),
-		Cookie: app.NewSecret(cookie), Peer: a.Node, Addr: netip.AddrPortFrom(addr, policy.DistributionPort)})
 }
 
 func call(t *testing.T, n *control.Node, module, function string, args ...term.Term) term.Term {

@@ -5,38 +5,26 @@ package attacks
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
-	"beamsandbox/distribution/control"
 	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/distribution/term"
 	"beamsandbox/integration/stage"
-	"beamsandbox/policy"
-	"beamsandbox/reconcile/app"
 )
 
-// takeHands connects the test to the two hostile guests, past the gateway and
-// with each guest's own cookie, to tell them what to do.
+// takeHands connects the test to the two hostile guests, past the gateway, to
+// tell them what to do.
 func (w *world) takeHands(ctx context.Context) error {
 	for _, name := range []string{attacker, second} {
-		cookie, err := w.GuestCookie(name)
+		hand, err := w.DialGuest(ctx, name)
 		if err != nil {
 			return err
 		}
-		addr, err := netip.ParseAddr(w.daemon.App(ctx, name).Address)
-		if err != nil {
-			return err
-		}
-		w.hands[name], err = control.Dial(ctx, control.Config{Name: w.Node("hand_" + name), Cookie: app.NewSecret(cookie),
-			Peer: w.Node(name), Addr: netip.AddrPortFrom(addr, policy.DistributionPort)})
-		if err != nil {
-			return err
-		}
+		w.hands[name] = hand
 	}
 	return w.corrupt(ctx)
 }

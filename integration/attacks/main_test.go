@@ -47,67 +47,27 @@ var w *world
 
 // TestMain fails when a part is missing; nothing here is ever skipped.
 func TestMain(m *testing.M) {
-	os.Exit(runAll(m))
+	os.Exit(stage.Tests(m, "../../bin", setUp, end))
 }
 
-func runAll(m *testing.M) (code int) {
-	unlock, err := stage.TakeTurn()
-	if err != nil {
-		return report(err)
+func setUp(ctx context.Context, s *stage.Stage) error {
+	w = &world{Stage: s, code: s.Path("code"), hands: map[string]*control.Node{}, mode: policy.Trusted}
+	if err := os.Setenv("ERL_CRASH_DUMP", s.Path("erl_crash.dump")); err != nil { // host VMs are made to crash
+		return err
 	}
-	defer unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute) // once it is our turn
-	defer cancel()
-	dir, err := os.MkdirTemp("", "beamsandbox-test-")
-	if err != nil {
-		return report(err)
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Setenv("ERL_CRASH_DUMP", filepath.Join(dir, "erl_crash.dump")); err != nil { // host VMs are made to crash
-		return report(err)
-	}
-	if w, err = setUp(ctx, dir); err != nil {
-		code = report(err)
-	}
-	if code == 0 {
-		code = m.Run()
-	}
-	if w != nil {
-		if err := w.end(); err != nil {
-			code = report(err)
-		}
-	}
-	return code
-}
-
-func report(err error) int {
-	fmt.Fprintln(os.Stderr, "attacks:", err)
-	return 1
-}
-
-func setUp(ctx context.Context, dir string) (*world, error) {
-	bin, err := filepath.Abs("../../bin")
-	if err != nil {
-		return nil, err
-	}
-	s, err := stage.New(bin, dir, filepath.Join(dir, "root"), "/run/beamsandbox-test")
-	if err != nil {
-		return nil, err
-	}
-	w := &world{Stage: s, code: s.Path("code"), hands: map[string]*control.Node{}, mode: policy.Trusted}
 	for _, step := range []func(context.Context) error{s.StartEPMD, w.compile, w.startHost, w.makeRepos, w.startDaemon, w.takeHands} {
 		if err := step(ctx); err != nil {
-			return w, err
+			return err
 		}
 	}
-	return w, nil
+	return nil
 }
 
-func (w *world) end() error {
+func end(context.Context) error {
 	for _, n := range w.hands {
-		n.Close()
+		_ = n.Close() // the attack may have ended it before
 	}
-	return w.Close()
+	return nil
 }
 
 // compile makes the modules of host VM and attackers.

@@ -192,9 +192,3 @@ func summary(h status.Host) string {
 	}
 	return strings.Join(s, "; ")
 }
-
-// GuestCookie is the cookie that sandboxd keeps for a guest.
-func (s *Stage) GuestCookie(name string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(s.Root, "cookies", name))
-	return strings.TrimSpace(string(b)), err
-}
