@@ -97,8 +97,8 @@ func (r *Reconciler) clusterTakes(ctx context.Context, c distribution.Cookie) (o
 			return nil, err // it may have taken it: on from there
 		}
 		back := distribution.Cookie{Now: c.Next, Next: c.Now}
-		for _, done := range asked[:i] {
-			if err := takesCookie(ctx, done, back); err != nil {
+		for _, told := range asked[:i+1] { // of the last one the answer alone may be lost
+			if err := takesCookie(ctx, told, back); err != nil {
 				r.log.Warn("give a node of the cluster its old cookie back", "err", err)
 			}
 		}
