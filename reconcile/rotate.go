@@ -22,7 +22,8 @@ var errRefused = errors.New("nothing was changed")
 
 // RotateCookie gives one guest a new cookie. Its link stays. A guest that is
 // out of reach gets it as soon as it is not: that is status.RotationPending,
-// and is finished also by another sandboxd than this one.
+// and is finished also by another sandboxd than this one. Once begun it does not
+// end because ctx does.
 func (r *Reconciler) RotateCookie(ctx context.Context, name app.Name) (status.Rotation, error) {
 	if err := r.hasCookie(name); err != nil {
 		return status.Rotation{}, err
@@ -32,7 +33,7 @@ func (r *Reconciler) RotateCookie(ctx context.Context, name app.Name) (status.Ro
 	if _, err := r.cookies.Begin(name); err != nil {
 		return status.Rotation{}, err
 	}
-	return r.outcome(string(name), "", r.rotateGuest(ctx, name)), nil
+	return r.outcome(string(name), "", r.rotateGuest(context.WithoutCancel(ctx), name)), nil
 }
 
 // hasCookie says why an app has no cookie of its own.

@@ -16,7 +16,8 @@ import (
 
 // RotateCluster gives the host VM, and the nodes of its cluster, a new cookie.
 // Links stay. Detail says where the operator has to write it. It needs the
-// host VM: without it nothing is begun.
+// host VM: without it nothing is begun. Once begun it does not end because ctx
+// does: half of the nodes would be left with a cookie that nobody keeps.
 func (r *Reconciler) RotateCluster(ctx context.Context) (status.Rotation, error) {
 	r.keys.one.Lock()
 	defer r.keys.one.Unlock()
@@ -26,7 +27,7 @@ func (r *Reconciler) RotateCluster(ctx context.Context) (status.Rotation, error)
 	if _, err := r.cookies.Begin(clusterCookie); err != nil {
 		return status.Rotation{}, err
 	}
-	detail, err := r.rotateCluster(ctx)
+	detail, err := r.rotateCluster(context.WithoutCancel(ctx))
 	return r.outcome("", detail, err), nil
 }
 

@@ -38,6 +38,15 @@ func withFiles(t *testing.T, test func(b *bench, files *brittle)) {
 type brittle struct {
 	reconcile.CookieFiles
 	broken bool
+	begun  func() // called after a rotation began, unless nil
+}
+
+func (f *brittle) Begin(name app.Name) (app.Secret, error) {
+	s, err := f.CookieFiles.Begin(name)
+	if f.begun != nil {
+		f.begun()
+	}
+	return s, err
 }
 
 func (f *brittle) Commit(name app.Name) error {
@@ -396,4 +405,24 @@ func TestRotateAWholeCluster(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRotationOutlivesWhoAsked: who asked for a rotation may go away in the
+// middle of it.
+func TestRotationOutlivesWhoAsked(t *testing.T) {
+	withFiles(t, func(b *bench, files *brittle) {
+		b.world.Peer("a@elsewhere")
+		for _, name := range []app.Name{"", "pulse"} {
+			ctx, cancel := context.WithCancel(context.Background())
+			files.begun = cancel
+			turn := b.r.RotateCluster
+			if name != "" {
+				turn = func(ctx context.Context) (status.Rotation, error) { return b.r.RotateCookie(ctx, name) }
+			}
+			if got, err := turn(ctx); err != nil || got.State != status.RotationDone {
+				t.Errorf("rotation of %q: %+v, %v", name, got, err)
+			}
+			b.agree(name, files, "another")
+		}
+	})
 }

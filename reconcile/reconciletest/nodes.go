@@ -173,7 +173,7 @@ func (h *HostVM) Watch(ctx context.Context) iter.Seq[bool] {
 
 // Call answers what the host VM would.
 func (h *HostVM) Call(ctx context.Context, module, function string, args ...term.Term) (term.Term, error) {
-	if err := h.reachable(); err != nil {
+	if err := errors.Join(ctx.Err(), h.reachable()); err != nil {
 		return nil, err
 	}
 	if answer, ok := h.environment(module, function, args); ok {
@@ -201,7 +201,7 @@ func (h *HostVM) Call(ctx context.Context, module, function string, args ...term
 		}
 		return l, nil
 	}
-	return term.Atom("ok"), ctx.Err()
+	return term.Atom("ok"), nil
 }
 
 func (h *HostVM) connect(args []term.Term) term.Term {
