@@ -90,6 +90,7 @@ func pairFigures(ctx context.Context, rig *links.Rig, f *figures) error {
 			least = 0.5
 		}
 		f.add("gateway.throughput_"+name, enforce.From[size].MB, "MB/s").beside("direct", direct.From[size].MB).atLeast(least)
+		f.add("gateway.throughput_"+name+"_to_guest", enforce.To[size].MB, "MB/s").beside("direct", direct.To[size].MB).atLeast(least)
 	}
 	return nil
 }
