@@ -20,10 +20,19 @@ func (l *link) open() error {
 	return err
 }
 
-// pass has one frame judged and sends what becomes of it, or returns why the
-// link must end.
-func (l *link) pass(dir policy.Direction, frame []byte, from, to *leg) error {
-	v := l.verdict(dir, frame)
+// forward sends what a verdict lets through.
+func (l *link) forward(v judge.Verdict, to *leg) error {
+	for _, f := range v.Forward {
+		if err := to.send(f.Head, f.Payload); err != nil {
+			return writeError{err}
+		}
+	}
+	return nil
+}
+
+// reply sends what the gateway answers itself, or returns why the link must
+// end.
+func (l *link) reply(v judge.Verdict, from *leg) error {
 	for _, f := range v.Answer {
 		if err := from.send(f.Head, f.Payload); err != nil {
 			return err
@@ -32,18 +41,6 @@ func (l *link) pass(dir policy.Direction, frame []byte, from, to *leg) error {
 	if v.Action == judge.Close {
 		return fmt.Errorf("broke rule %s", v.Rule)
 	}
-	for _, f := range v.Forward {
-		if err := to.send(f.Head, f.Payload); err != nil {
-			return writeError{err}
-		}
-	}
-	if v.Wait <= 0 {
-		return nil
-	}
-	if err := l.flush(from, to); err != nil {
-		return err
-	}
-	l.hold(v.Wait)
 	return nil
 }
 
@@ -102,11 +99,15 @@ func (l *link) set(m policy.Messages) error {
 }
 
 // hold makes the sender wait, so that it keeps to its rate.
-func (l *link) hold(d time.Duration) {
+func (l *link) hold(d time.Duration, from, to *leg) error {
+	if err := l.flush(from, to); err != nil {
+		return err
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-l.ended:
 	}
+	return nil
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,129 +14,146 @@ const (
 	// largeBytes is the memory for large frames under way, of all links
 	// together, in bytes; it holds three of the largest. Garbage comes on top.
 	largeBytes = 3 * wire.DefaultMaxFrame
-	// hurry is how long a guest may take for a large frame while others wait
-	// for memory.
+	// hurry is how long a guest may take over its part of a large frame, sending
+	// it or taking it, while others wait for memory.
 	hurry = time.Second
 )
 
-// larder is the memory that large frames are read into. Frames wait for it, so
-// that a gateway takes no more, and the guest whose frame is the longest under
-// way loses its link when others wait: who announces much and sends little
-// holds up nobody. The zero value is not ready.
+// larder is the memory that large frames are read into. Frames get their share
+// in the order in which they were announced, so that a gateway takes no more
+// and every frame gets its turn. Whose turn it is has it for a moment only: a
+// guest that lets the gateway wait while others wait for memory loses its
+// link. Time that a guest waits for others is not held against it. The zero
+// value is not ready.
 type larder struct {
 	pool sync.Pool // of *[]byte, given back to the system when nobody needs them
 
-	mu     sync.Mutex
-	left   int
-	claims map[*claim]struct{}
-	freed  chan struct{} // closed and replaced when memory comes back
+	mu    sync.Mutex
+	left  int
+	queue []*share            // announced, the first one next
+	given map[*share]struct{} // those whose turn it is
 }
 
 func (d *larder) init(bytes int) {
-	d.left, d.claims, d.freed = bytes, make(map[*claim]struct{}), make(chan struct{})
+	d.left, d.given = bytes, make(map[*share]struct{})
 }
 
-// claim is the share of one frame under way.
-type claim struct {
+// share is the part of one frame under way.
+type share struct {
 	d     *larder
 	l     *link
-	guest bool // the guest sends it, and may lose its link for it
-	since time.Time
 	bytes int
+	turn  chan struct{} // closed when the memory may be used
 	buf   *[]byte
+
+	// The larder's lock guards these.
+	since  time.Time // when the gateway began to wait for the guest, zero while it does not
+	ending bool      // its link ends, and the memory will come back
 }
 
-// errNoMemory ends a link whose guest was the slowest while others waited.
-var errNoMemory = errors.New("took too long for a large message while others waited for the memory that it holds")
+// errNoMemory ends a link whose guest was slow while others waited.
+var errNoMemory = errors.New("took too long over a large message while others waited for the memory that it holds")
 
-func (d *larder) claim(l *link, guest bool) *claim {
-	c := &claim{d: d, l: l, guest: guest, since: time.Now()}
+// share waits until a frame of n bytes gets its turn, at the head of the queue.
+// End must be called unless the link ended meanwhile, which is an error.
+func (d *larder) share(l *link, n int) (*share, error) {
+	c := &share{d: d, l: l, bytes: n, turn: make(chan struct{})}
+	d.mu.Lock()
+	d.queue = append(d.queue, c)
+	d.serve()
+	d.mu.Unlock()
+	t := time.NewTicker(hurry / 4)
+	defer t.Stop()
+	for {
+		select {
+		case <-c.turn:
+			return c, nil
+		case <-l.ended:
+			c.end()
+			return nil, io.ErrUnexpectedEOF
+		case now := <-t.C:
+			d.press(now)
+		}
+	}
+}
+
+// serve gives memory to those at the head of the queue; d.mu is held.
+func (d *larder) serve() {
+	for len(d.queue) > 0 && d.queue[0].bytes <= d.left {
+		c := d.queue[0]
+		d.queue = slices.Delete(d.queue, 0, 1)
+		d.left -= c.bytes
+		d.given[c] = struct{}{}
+		close(c.turn)
+	}
+}
+
+// press ends the links of guests that the gateway has waited for longer than
+// hurry, the longest first, until the head of the queue will have room.
+func (d *larder) press(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.claims[c] = struct{}{}
-	return c
+	if len(d.queue) == 0 {
+		return
+	}
+	room, slow := d.left, []*share(nil)
+	for c := range d.given {
+		if c.ending {
+			room += c.bytes
+		} else if !c.since.IsZero() && now.Sub(c.since) > hurry {
+			slow = append(slow, c)
+		}
+	}
+	slices.SortFunc(slow, func(a, b *share) int { return a.since.Compare(b.since) })
+	for _, c := range slow {
+		if room >= d.queue[0].bytes {
+			return
+		}
+		room += c.bytes
+		c.ending = true
+		go c.l.end(errNoMemory.Error()) // its pump gives the memory back
+	}
 }
 
-// end gives everything back.
-func (c *claim) end() {
+// awaits says whether it is the guest that the frame waits for from now on.
+func (c *share) awaits(guest bool) {
+	c.d.mu.Lock()
+	defer c.d.mu.Unlock()
+	c.since = time.Time{}
+	if guest {
+		c.since = time.Now()
+	}
+}
+
+// end gives everything back, or leaves the queue.
+func (c *share) end() {
 	if c.buf != nil {
 		c.d.pool.Put(c.buf)
 	}
-	c.d.mu.Lock()
-	defer c.d.mu.Unlock()
-	delete(c.d.claims, c)
-	c.d.left += c.bytes
-	close(c.d.freed)
-	c.d.freed = make(chan struct{})
-}
-
-// take waits until the frame may have n bytes in all.
-func (c *claim) take(n int) error {
-	for {
-		freed := c.try(n)
-		if freed == nil {
-			return nil
-		}
-		t := time.NewTimer(hurry)
-		select {
-		case <-freed:
-		case <-t.C:
-		case <-c.l.ended:
-			t.Stop()
-			return io.ErrUnexpectedEOF
-		}
-		t.Stop()
-	}
-}
-
-// try takes the memory, or makes the slowest guest give up its own and returns
-// what to wait for.
-func (c *claim) try(n int) <-chan struct{} {
 	d := c.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if more := n - c.bytes; more <= d.left {
-		d.left -= more
-		c.bytes = n
-		return nil
+	if _, has := d.given[c]; has {
+		delete(d.given, c)
+		d.left += c.bytes
+	} else {
+		d.queue = slices.DeleteFunc(d.queue, func(other *share) bool { return other == c })
 	}
-	if slow := d.slowest(time.Now().Add(-hurry)); slow != nil && slow != c {
-		go slow.l.end(errNoMemory.Error()) // its pump gives the memory back
-	}
-	return d.freed
+	d.serve()
 }
 
-// slowest is the guest's frame that is the longest under way and holds memory,
-// if it began before then; d.mu is held.
-func (d *larder) slowest(then time.Time) (slow *claim) {
-	for c := range d.claims {
-		if c.guest && c.bytes > 0 && c.since.Before(then) && (slow == nil || c.since.Before(slow.since)) {
-			slow = c
-		}
-	}
-	return slow
-}
-
-// read reads a frame of n bytes, whose head has been read. Memory is taken as
-// bytes come; a host VM, which is trusted, has it taken at once.
-func (c *claim) read(r io.Reader, n int) ([]byte, error) {
-	first := n
-	if c.guest {
-		first = min(n, keepBuffer)
-	}
-	c.buf = c.d.used(n)
-	if err := c.grow(first); err != nil {
-		return nil, err
-	}
+// read reads the frame, whose head has been read. Memory is taken from the
+// system as bytes come: what is announced and not sent costs nothing but the
+// turn.
+func (c *share) read(r io.Reader) ([]byte, error) {
+	c.buf = c.d.used(c.bytes)
 	buf := (*c.buf)[:0]
-	for len(buf) < n {
+	for len(buf) < c.bytes {
 		if len(buf) == cap(buf) {
-			if err := c.grow(min(n, 2*len(buf))); err != nil {
-				return nil, err
-			}
-			buf = append((*c.buf)[:0], buf...)
+			buf = append(make([]byte, 0, min(c.bytes, max(keepBuffer, 2*cap(buf)))), buf...)
+			*c.buf = buf
 		}
-		k, err := io.ReadFull(r, buf[len(buf):min(n, cap(buf))])
+		k, err := io.ReadFull(r, buf[len(buf):min(c.bytes, cap(buf))])
 		if err != nil {
 			return nil, err
 		}
@@ -148,22 +166,10 @@ func (c *claim) read(r io.Reader, n int) ([]byte, error) {
 // of n bytes needs; else an empty one.
 func (d *larder) used(n int) *[]byte {
 	if b, ok := d.pool.Get().(*[]byte); ok {
-		if cap(*b) <= max(4*n, 1<<20) {
+		if cap(*b) <= 2*n {
 			return b
 		}
 		d.pool.Put(b)
 	}
 	return new([]byte)
-}
-
-// grow makes room for n bytes; what was there is still in the older room.
-func (c *claim) grow(n int) error {
-	n = max(n, cap(*c.buf))
-	if err := c.take(n); err != nil {
-		return err
-	}
-	if n > cap(*c.buf) {
-		*c.buf = make([]byte, 0, n)
-	}
-	return nil
 }

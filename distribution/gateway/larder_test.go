@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -21,104 +22,157 @@ func newLarder(bytes int) *larder {
 	return d
 }
 
+// now is a share that must be had without waiting.
+func (d *larder) now(t *testing.T, n int) *share {
+	t.Helper()
+	c, err := d.share(plain(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// later asks for a share that others must make room for.
+func (d *larder) later(n int) (l *link, got chan *share) {
+	l, got = plain(), make(chan *share, 1)
+	go func() {
+		c, _ := d.share(l, n)
+		got <- c
+	}()
+	synctest.Wait()
+	return l, got
+}
+
+func hasEnded(c *share) bool {
+	synctest.Wait()
+	select {
+	case <-c.l.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 func TestAnnouncedSizeReservesNothing(t *testing.T) {
 	d := newLarder(8 << 20)
-	c := d.claim(plain(), true)
-	if _, err := c.read(bytes.NewReader(make([]byte, 100_000)), 8<<20); !errors.Is(err, io.ErrUnexpectedEOF) {
+	c := d.now(t, 8<<20)
+	if _, err := c.read(bytes.NewReader(make([]byte, 100_000))); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Fatalf("a frame that ends early: %v", err)
 	}
-	if c.bytes > 200_000 {
-		t.Errorf("100000 bytes of a frame took %d bytes of memory", c.bytes)
+	if cap(*c.buf) > 200_000 {
+		t.Errorf("100000 bytes of a frame took %d bytes of memory", cap(*c.buf))
 	}
 	c.end()
-	if d.left != 8<<20 || len(d.claims) != 0 {
-		t.Errorf("%d bytes are left, %d claims stand", d.left, len(d.claims))
+	if d.left != 8<<20 || len(d.given) != 0 {
+		t.Errorf("%d bytes are left, %d have a turn", d.left, len(d.given))
 	}
 }
 
 func TestFrameArrivesAsItWasSent(t *testing.T) {
 	frame := bytes.Repeat([]byte("0123456789abcdef!"), 50_000)
 	d := newLarder(8 << 20)
-	for range 2 { // the second one in the first one's memory
-		for _, guest := range []bool{true, false} {
-			c := d.claim(plain(), guest)
-			got, err := c.read(bytes.NewReader(append(frame, "next"...)), len(frame))
-			if err != nil || !bytes.Equal(got, frame) {
-				t.Errorf("guest %v: read %d bytes, %v", guest, len(got), err)
-			}
-			if !guest && c.bytes < len(frame) {
-				t.Errorf("%d bytes are claimed for %d", c.bytes, len(frame))
-			}
-			c.end()
+	for range 3 { // the later ones in the first one's memory
+		c := d.now(t, len(frame))
+		got, err := c.read(bytes.NewReader(append(frame, "next"...)))
+		if err != nil || !bytes.Equal(got, frame) {
+			t.Errorf("read %d bytes, %v", len(got), err)
 		}
+		c.end()
 	}
 }
 
-// TestSlowestGuestMakesRoom: a guest that holds memory loses its link when
-// others wait; a host VM never does.
-func TestSlowestGuestMakesRoom(t *testing.T) {
-	d := newLarder(1000)
-	hold := func(guest bool, age time.Duration, n int) *claim {
-		c := d.claim(plain(), guest)
-		c.since = time.Now().Add(-age)
-		if err := c.take(n); err != nil {
-			t.Fatal(err)
+// TestTurnsComeInOrder: a small frame does not overtake a large one that waits,
+// or large ones might never come.
+func TestTurnsComeInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newLarder(100)
+		first := d.now(t, 60)
+		_, large := d.later(80)
+		_, small := d.later(10)
+		if len(small) > 0 {
+			t.Fatal("a small frame overtook a large one")
 		}
-		return c
-	}
-	host := hold(false, time.Hour, 300)
-	slow, slower, young := hold(true, 2*hurry, 200), hold(true, 3*hurry, 200), hold(true, 0, 200)
-	idle := d.claim(plain(), true) // holds nothing
-	idle.since = time.Now().Add(-time.Hour)
+		first.end()
+		(<-large).end()
+		(<-small).end()
+		if d.left != 100 || len(d.queue) != 0 {
+			t.Errorf("%d bytes are left, %d wait", d.left, len(d.queue))
+		}
+	})
+}
 
-	got := make(chan error, 1)
-	last := d.claim(plain(), true)
-	go func() { got <- last.take(300) }()
-	ended := func(c *claim, want bool) {
-		t.Helper()
-		select {
-		case <-c.l.ended:
-			if !want {
-				t.Error("a link ended that should not")
-			}
-		case <-time.After(map[bool]time.Duration{true: patienceOfTests, false: 0}[want]):
-			if want {
-				t.Error("the slowest link did not end")
+// TestSlowGuestMakesRoom: a guest that lets the gateway wait loses its link when
+// others wait for its memory, the slowest first and no more than needed; not one
+// that waits itself, or whose frame waits for the host VM.
+func TestSlowGuestMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newLarder(1000)
+		host, slower := d.now(t, 300), d.now(t, 250)
+		slower.awaits(true)
+		time.Sleep(time.Millisecond)
+		slow, young := d.now(t, 250), d.now(t, 200)
+		slow.awaits(true)
+		time.Sleep(hurry)
+		young.awaits(true)
+		_, got := d.later(200)
+		if hasEnded(slower) {
+			t.Fatal("a link ended before anybody had waited")
+		}
+		time.Sleep(hurry / 4)
+		if !hasEnded(slower) || slower.l.reason != errNoMemory.Error() {
+			t.Fatalf("the slowest link did not end, or because %q", slower.l.reason)
+		}
+		slower.end()
+		last := <-got
+		for _, c := range []*share{host, young, slow, last} {
+			if hasEnded(c) {
+				t.Errorf("a link ended that should not, with %d bytes", c.bytes)
 			}
 		}
-	}
-	ended(slower, true)
-	if slower.l.reason != errNoMemory.Error() {
-		t.Errorf("it ended because %q", slower.l.reason)
-	}
-	slower.end()
-	if err := <-got; err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []*claim{host, slow, young, idle, last} {
-		ended(c, false)
-	}
-	if d.left != 0 {
-		t.Errorf("%d bytes are left, want 0", d.left)
-	}
+		if d.left != 50 {
+			t.Errorf("%d bytes are left, want 50", d.left)
+		}
+	})
+}
+
+// TestLongWaitIsNotHeldAgainstAGuest: who had to wait longer than hurry for a
+// turn has the time of a turn then.
+func TestLongWaitIsNotHeldAgainstAGuest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newLarder(100)
+		first := d.now(t, 100)
+		_, got := d.later(100)
+		time.Sleep(3 * hurry)
+		first.end()
+		second := <-got
+		second.awaits(true)
+		waits, got := d.later(100)
+		time.Sleep(hurry - time.Millisecond)
+		if hasEnded(second) {
+			t.Error("its wait was held against it")
+		}
+		time.Sleep(hurry)
+		if !hasEnded(second) {
+			t.Error("it keeps its memory")
+		}
+		waits.end("over")
+		<-got
+		second.end()
+	})
 }
 
 func TestWhoseLinkEndsWaitsNoLonger(t *testing.T) {
-	d := newLarder(100)
-	young := d.claim(plain(), true)
-	if err := young.take(100); err != nil {
-		t.Fatal(err)
-	}
-	c := d.claim(plain(), false)
-	got := make(chan error, 1)
-	go func() { got <- c.take(1) }()
-	c.l.end("over")
-	select {
-	case err := <-got:
-		if err == nil {
+	synctest.Test(t, func(t *testing.T) {
+		d := newLarder(100)
+		first := d.now(t, 100)
+		l, got := d.later(1)
+		l.end("over")
+		if c := <-got; c != nil {
 			t.Error("memory was given twice")
 		}
-	case <-time.After(patienceOfTests):
-		t.Error("it waits on")
-	}
+		first.end()
+		if d.left != 100 || len(d.queue) != 0 {
+			t.Errorf("%d bytes are left, %d wait", d.left, len(d.queue))
+		}
+	})
 }

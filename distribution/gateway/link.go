@@ -160,10 +160,14 @@ func (l *link) pump(dir policy.Direction, from, to *leg) error {
 		if err != nil {
 			return err
 		}
+		var wait time.Duration
 		if size > keepBuffer {
-			err = l.large(dir, size, from, to)
+			wait, err = l.large(dir, size, from, to)
 		} else {
-			small, err = l.small(dir, small, from, to)
+			small, wait, err = l.small(dir, small, from, to)
+		}
+		if err == nil && wait > 0 {
+			err = l.hold(wait, from, to)
 		}
 		if err != nil {
 			return err
@@ -172,28 +176,47 @@ func (l *link) pump(dir policy.Direction, from, to *leg) error {
 }
 
 // small carries one frame that is read into buf; what became of buf is returned.
-func (l *link) small(dir policy.Direction, buf []byte, from, to *leg) ([]byte, error) {
+func (l *link) small(dir policy.Direction, buf []byte, from, to *leg) ([]byte, time.Duration, error) {
 	frame, err := wire.ReadFrame(from.in, buf, keepBuffer)
 	if err != nil || len(frame) == 0 { // a tick ends here, each leg has its own
-		return buf, err
+		return buf, 0, err
 	}
-	return frame, l.pass(dir, frame, from, to)
+	v := l.verdict(dir, frame)
+	if err = l.forward(v, to); err == nil {
+		err = l.reply(v, from)
+	}
+	return frame, v.Wait, err
 }
 
 // large carries one frame of size bytes that is read into memory which all
 // links share.
-func (l *link) large(dir policy.Direction, size int, from, to *leg) error {
+func (l *link) large(dir policy.Direction, size int, from, to *leg) (wait time.Duration, err error) {
 	if err := l.admit(dir, size); err != nil {
-		return err
+		return 0, err
 	}
-	c := l.m.s.larder.claim(l, dir == policy.GuestToHost)
+	v, err := l.largeThrough(dir, size, from, to)
+	if err == nil {
+		err = l.reply(v, from) // without the memory: who sent it may be slow to listen
+	}
+	return v.Wait, err
+}
+
+// largeThrough reads one large frame, has it judged and forwards it.
+func (l *link) largeThrough(dir policy.Direction, size int, from, to *leg) (judge.Verdict, error) {
+	c, err := l.m.s.larder.share(l, size)
+	if err != nil {
+		return judge.Verdict{}, err
+	}
 	defer c.end()
 	_, _ = from.in.Discard(4) // next has seen them
-	frame, err := c.read(from.in, size)
+	c.awaits(dir == policy.GuestToHost)
+	frame, err := c.read(from.in)
 	if err != nil {
-		return err
+		return judge.Verdict{}, err
 	}
-	return l.pass(dir, frame, from, to)
+	c.awaits(dir == policy.HostToGuest)
+	v := l.verdict(dir, frame)
+	return v, l.forward(v, to)
 }
 
 func (l *link) flush(from, to *leg) error {
