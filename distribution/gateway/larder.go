@@ -14,9 +14,10 @@ const (
 	// largeBytes is the memory for large frames under way, of all links
 	// together, in bytes; it holds three of the largest. Garbage comes on top.
 	largeBytes = 3 * wire.DefaultMaxFrame
-	// hurry is how long a guest may take over its part of a large frame, sending
-	// it or taking it, while others wait for memory.
-	hurry = time.Second
+	// hurry is how long a guest may take to send the next stride of a large frame,
+	// or to take one whole, while others wait for memory.
+	hurry  = time.Second
+	stride = 1 << 20
 )
 
 // larder is the memory that large frames are read into. Frames get their share
@@ -125,6 +126,15 @@ func (c *share) awaits(guest bool) {
 	}
 }
 
+// came notes that what was waited for came, and that more is waited for.
+func (c *share) came() {
+	c.d.mu.Lock()
+	defer c.d.mu.Unlock()
+	if !c.since.IsZero() {
+		c.since = time.Now()
+	}
+}
+
 // end gives everything back, or leaves the queue.
 func (c *share) end() {
 	if c.buf != nil {
@@ -153,11 +163,12 @@ func (c *share) read(r io.Reader) ([]byte, error) {
 			buf = append(make([]byte, 0, min(c.bytes, max(keepBuffer, 2*cap(buf)))), buf...)
 			*c.buf = buf
 		}
-		k, err := io.ReadFull(r, buf[len(buf):min(c.bytes, cap(buf))])
+		k, err := io.ReadFull(r, buf[len(buf):min(c.bytes, cap(buf), len(buf)+stride)])
 		if err != nil {
 			return nil, err
 		}
 		buf = buf[:len(buf)+k]
+		c.came()
 	}
 	return buf, nil
 }
