@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	core "github.com/containerd/containerd/v2/core/images"
@@ -194,6 +195,9 @@ func (s *Store) image(ctx context.Context, b build) (Image, error) {
 	}}
 	ref := refPrefix + name + ":" + b.digest[:12]
 	labels := b.labels()
+	if notes := notesOf(r.Resolved); notes != nil {
+		labels[labelNotes] = lines(notes)
+	}
 	if _, err := s.depot.write(ctx, ref, unpacked{layers, config, types.OCILayer}, labels); err != nil {
 		return Image{}, fmt.Errorf("store the image of %s: %w", name, err)
 	}
@@ -213,8 +217,24 @@ func (s *Store) image(ctx context.Context, b build) (Image, error) {
 	return img, err
 }
 
-// short keeps a label within containerd's bound of 4096 bytes.
+// maxLabel keeps a label, key included, within containerd's bound of 4096
+// bytes.
+const maxLabel = 3840
+
+// short keeps a label within that bound.
 func short(s string) string { return s[:min(len(s), 2048)] }
+
+// lines joins what fits into a label, and says how many do not.
+func lines(all []string) string {
+	const rest = len("and 1000000 more\n")
+	size := 0
+	for n, line := range all {
+		if size += len(line) + 1; size > maxLabel-rest {
+			return strings.Join(append(all[:n:n], fmt.Sprintf("and %d more", len(all)-n)), "\n")
+		}
+	}
+	return strings.Join(all, "\n")
+}
 
 // describe reads an image back from containerd.
 func (s *Store) describe(ctx context.Context, i core.Image) (Image, error) {
@@ -225,6 +245,9 @@ func (s *Store) describe(ctx context.Context, i core.Image) (Image, error) {
 	out := Image{
 		Name: app.Name(i.Labels[labelApp]), Ref: i.Name, Digest: i.Target.Digest.String(), Revision: i.Labels[labelRevision],
 		Cached: true, Built: i.CreatedAt,
+	}
+	if notes := i.Labels[labelNotes]; notes != "" {
+		out.Notes = strings.Split(notes, "\n")
 	}
 	if out.Release, err = bootOf(config); err != nil {
 		return Image{}, fmt.Errorf("read image %s: %w", i.Name, err)

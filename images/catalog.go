@@ -43,7 +43,10 @@ type Detail struct {
 	Listed
 	Layers  []Layer
 	Release Release
-	SBOM    json.RawMessage // SPDX; nil when it has none
+	// Resolved is what the build took from outside, the app's own package of
+	// Hex among it.
+	Resolved []Dependency
+	SBOM     json.RawMessage // SPDX; nil when it has none
 }
 
 // Layer is one archive of an image.
@@ -171,7 +174,11 @@ func (s *Store) Inspect(ctx context.Context, name string) (Detail, error) {
 			return Detail{}, err
 		}
 	}
-	bill, _, _, err := s.depot.bill(ctx, i)
+	bill, _, ok, err := s.depot.bill(ctx, i)
+	if err != nil || !ok {
+		return out, err
+	}
 	out.SBOM = bill
+	out.Resolved, err = resolvedIn(bill)
 	return out, err
 }

@@ -17,6 +17,7 @@ func TestBill(t *testing.T) {
 	b := build{recipe: Recipe{Name: "a", Version: "1.0.0", Source: app.Source{Type: app.SourceGit, URL: "https://me:secret@example.org/a.git", Ref: "main"}}}
 	r := record{Name: "a", Revision: "abc", Release: Release{Name: "a", Version: "1.0.0", ERTS: "13.1.5", Apps: []string{"a-1.0.0", "kernel-8.5.3"}}, Resolved: []Dependency{
 		{Kind: "hex", Name: "jsx", Repository: "hexpm", Version: "3.1.0", Checksum: "AB", Retired: "old"},
+		{Kind: "hex", Name: "own", Repository: "acme", Version: "1.0.0", Checksum: "CD", Retired: "renamed: retired: no"},
 		{Kind: "git", Name: "https://example.org/dep.git", Version: "def"},
 	}}
 	first, err := billOf(b, r, "sha256:12", func(app string) bool { return app == "kernel-8.5.3" })
@@ -31,7 +32,7 @@ func TestBill(t *testing.T) {
 	for _, p := range got.Packages {
 		names = append(names, p.Name+" "+p.Version)
 	}
-	want := []string{"a 1.0.0", "erts 13.1.5", "a 1.0.0", "kernel 8.5.3", "jsx 3.1.0", "https://example.org/dep.git def"}
+	want := []string{"a 1.0.0", "erts 13.1.5", "a 1.0.0", "kernel 8.5.3", "jsx 3.1.0", "own 1.0.0", "https://example.org/dep.git def"}
 	if diff := cmp.Diff(want, names); diff != "" || len(got.Relationships) != len(want) {
 		t.Errorf("packages (-want +got):\n%s\nrelationships: %v", diff, got.Relationships)
 	}
@@ -47,8 +48,27 @@ func TestBill(t *testing.T) {
 	if strings.Contains(text, "secret") {
 		t.Errorf("a password is in the bill: %s", text)
 	}
+	r.Resolved[0].Checksum, r.Resolved[1].Checksum = "ab", "cd"
+	if back, err := resolvedIn(first); err != nil || !slices.Equal(back, r.Resolved) {
+		t.Errorf("read back: %+v, %v; want %+v", back, err, r.Resolved)
+	}
 	if again, err := billOf(b, r, "sha256:12", func(app string) bool { return app == "kernel-8.5.3" }); err != nil || string(again) != text {
 		t.Errorf("the same build gave another bill: %v", err)
+	}
+}
+
+// TestLines: a label holds what fits, and tells how much does not.
+func TestLines(t *testing.T) {
+	if got := lines([]string{"a", "b"}); got != "a\nb" {
+		t.Errorf("two lines are %q", got)
+	}
+	many := make([]string, 100)
+	for i := range many {
+		many[i] = strings.Repeat("x", 99)
+	}
+	got := strings.Split(lines(many), "\n")
+	if last := got[len(got)-1]; last != "and 62 more" || len(got) != 39 || len(lines(many)) > maxLabel {
+		t.Errorf("%d lines, the last %q", len(got), last)
 	}
 }
 

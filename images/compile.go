@@ -36,6 +36,13 @@ func (s *Store) compile(ctx context.Context, f fetch, b *build, w work) (Release
 	log.enter(stepResolve)
 	note(log, "build %s with %s", b.revision, project.tool.name)
 	px := s.proxy(*b, log)
+	if h, ok := f.(hexSource); ok {
+		own, err := h.own(ctx, b.recipe)
+		if err != nil {
+			return Release{}, nil, fmt.Errorf("fetch %s: %w", w.name, err)
+		}
+		px.took(own)
+	}
 	if err := s.run(ctx, w, project, px, log); err != nil {
 		return Release{}, nil, fmt.Errorf("build %s: %w; the build log is %s", w.name, err, log.path)
 	}

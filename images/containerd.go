@@ -29,6 +29,7 @@ const (
 	labelSource   = "beamsandbox.source"   // "git https://…"
 	labelBuilder  = "beamsandbox.builder"  // key of the machine's files in a builder
 	labelPulled   = "beamsandbox.pulled"   // where it was pulled from, by hand
+	labelNotes    = "beamsandbox.notes"    // what the app's owner should know, by lines
 	labelSBOM     = "beamsandbox.sbom"     // digest of the manifest with its bill of materials
 	labelRelease  = "beamsandbox.release"  // in the OCI configuration: Release as JSON
 

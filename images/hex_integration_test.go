@@ -3,8 +3,11 @@
 package images_test
 
 import (
+	"crypto/sha256"
+	stdhex "encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -34,6 +37,16 @@ func hexpm(t *testing.T) *hextest.Registry {
 		}
 	}
 	return r
+}
+
+// checksum is that of a package of Debian's archive.
+func checksum(file string) string {
+	raw, err := os.ReadFile("../build/debian/hexpm/" + file + ".tar")
+	if err != nil {
+		panic(err) // hexpm says what to do
+	}
+	sum := sha256.Sum256(raw)
+	return stdhex.EncodeToString(sum[:])
 }
 
 func emptyHex(t *testing.T, name string) *hextest.Registry {
@@ -193,9 +206,29 @@ func TestRetiredPackage(t *testing.T) {
 	}
 	cfg.Hex = []images.HexRepository{configured(t, registry)}
 	s := open(t, cfg)
+	log := func() string { return buildLog(t, cfg, "recon") }
 	ensure(t, s, fromHex("recon", "2.5.2"))
-	log, err := os.ReadFile(filepath.Join(cfg.Root, "logs", "recon", "build.log"))
-	if err != nil || !strings.Contains(string(log), `is retired: security: "take 2.5.6"`) {
-		t.Errorf("the build log does not tell: %q, %v", log, err)
+	if !strings.Contains(log(), `is retired: security: "take 2.5.6"`) {
+		t.Errorf("the build log does not tell: %s", log())
+	}
+	note := `recon 2.5.2 is retired: security: "take 2.5.6"`
+	code := fromHex("recon", "2.5.2")
+	code.Code = true
+	address := source(t, "", map[string]string{
+		"rebar.config":    `{deps, [{recon, "2.5.2"}]}.`,
+		"src/dep.app.src": `{application, dep, [{description, "t"}, {vsn, "1.0.0"}, {applications, [kernel, stdlib, recon]}]}.`,
+	})
+	for _, r := range []images.Recipe{fromHex("recon", "2.5.2"), code, recipe("dep", address)} {
+		for range 2 { // the second time from what is kept
+			if i := ensure(t, s, r); !slices.Equal(i.Notes, []string{note}) {
+				t.Errorf("%s (code %v, cached %v) has notes %q, want %q", r.Name, r.Code, i.Cached, i.Notes, note)
+			}
+		}
+	}
+	for _, name := range []string{"recon", "dep"} {
+		d, err := s.Inspect(t.Context(), name)
+		if err != nil || len(d.Resolved) != 1 || d.Resolved[0].Checksum != checksum("recon-2.5.2") || d.Resolved[0].Retired != `security: "take 2.5.6"` || d.Resolved[0].Repository != "hexpm" {
+			t.Errorf("inspect %s: %+v, %v", name, d.Resolved, err)
+		}
 	}
 }

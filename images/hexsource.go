@@ -49,6 +49,15 @@ func (h hexSource) resolve(ctx context.Context, r Recipe) (string, error) {
 	return hex.EncodeToString(release.OuterChecksum), nil
 }
 
+// own is the app's own package, as the registry last described it.
+func (h hexSource) own(ctx context.Context, r Recipe) (Dependency, error) {
+	reg, release, err := h.find(ctx, hexPackage(r), hexVersion(r), hexRegistry.find)
+	if err != nil {
+		return Dependency{}, err
+	}
+	return reg.dependency(hexPackage(r), release), nil
+}
+
 // question is how a registry is asked for one version: hexRegistry.find or
 // hexRegistry.findNow.
 type question func(r hexRegistry, ctx context.Context, name, version string) (hexrepo.Release, error)

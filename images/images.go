@@ -31,7 +31,8 @@ type Image struct {
 	Revision  string  // what the source resolved to: a commit, a checksum
 	Release   Release // how to boot it
 	CodePaths []string
-	Cached    bool // nothing was fetched or built
+	Notes     []string // what its owner should know: `recon 2.5.1 is retired: security: "take 2.5.6"`
+	Cached    bool     // nothing was fetched or built
 	Built     time.Time
 }
 

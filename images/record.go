@@ -79,7 +79,7 @@ func (r record) codePaths(o otp) (out []string) {
 func (r record) image(o otp, cached bool) Image {
 	return Image{
 		Name: r.Name, Digest: "sha256:" + r.Build, Revision: r.Revision, Release: r.Release,
-		CodePaths: r.codePaths(o), Cached: cached, Built: r.Built,
+		CodePaths: r.codePaths(o), Notes: notesOf(r.Resolved), Cached: cached, Built: r.Built,
 	}
 }
 

@@ -113,6 +113,12 @@ func location(r Recipe) string {
 	return address
 }
 
+// How a package's comment says where it comes from, and that it is retired.
+const (
+	fromRepository = "from repository "
+	retired        = "retired: "
+)
+
 func resolvedPackage(d Dependency) spdxPackage {
 	p := spdxPackage{Name: d.Name, Version: d.Version, Download: "NOASSERTION"}
 	switch d.Kind {
@@ -121,16 +127,53 @@ func resolvedPackage(d Dependency) spdxPackage {
 	case "hex":
 		p.Refs = []spdxRef{{"PACKAGE-MANAGER", "purl", "pkg:hex/" + d.Name + "@" + d.Version}}
 		if d.Repository != "" && d.Repository != "hexpm" {
-			p.Comment = "from repository " + d.Repository
+			p.Comment = fromRepository + d.Repository
 		}
 	}
 	if d.Checksum != "" {
 		p.Checksums = []spdxChecksum{{"SHA256", strings.ToLower(d.Checksum)}}
 	}
 	if d.Retired != "" {
-		p.Comment = strings.TrimSpace(p.Comment + " retired: " + d.Retired)
+		p.Comment = strings.TrimSpace(p.Comment + " " + retired + d.Retired)
 	}
 	return p
+}
+
+// resolvedIn reads out of a bill of materials what resolvedPackage wrote.
+func resolvedIn(bill []byte) ([]Dependency, error) {
+	var s spdx
+	if err := json.Unmarshal(bill, &s); err != nil {
+		return nil, fmt.Errorf("read the bill of materials: %w", err)
+	}
+	from := map[string]bool{}
+	for _, r := range s.Relationships {
+		if r.Type == "DEPENDS_ON" {
+			from[r.To] = true
+		}
+	}
+	var out []Dependency
+	for _, p := range s.Packages {
+		if from[p.ID] {
+			out = append(out, p.resolved())
+		}
+	}
+	return out, nil
+}
+
+func (p spdxPackage) resolved() Dependency {
+	d := Dependency{Kind: "git", Name: p.Name, Version: p.Version}
+	if len(p.Refs) > 0 {
+		d.Kind, d.Repository = "hex", "hexpm"
+	}
+	var about string
+	about, d.Retired, _ = strings.Cut(p.Comment, retired)
+	if repository, ok := strings.CutPrefix(about, fromRepository); ok {
+		d.Repository = strings.TrimSpace(repository)
+	}
+	for _, c := range p.Checksums {
+		d.Checksum = c.Value
+	}
+	return d
 }
 
 // attach keeps a bill of materials beside an image, as an artefact that

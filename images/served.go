@@ -23,6 +23,16 @@ func (d Dependency) String() string {
 	return d.Name + " at " + d.Version
 }
 
+// notesOf tells what a build took although its authors retired it.
+func notesOf(all []Dependency) (out []string) {
+	for _, d := range all {
+		if d.Retired != "" {
+			out = append(out, fmt.Sprintf("%s %s is retired: %s", d.Name, d.Version, d.Retired))
+		}
+	}
+	return out
+}
+
 // took notes what was handed to the builder, once.
 func (p *proxy) took(d Dependency) {
 	p.mu.Lock()
