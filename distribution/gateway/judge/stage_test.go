@@ -2,6 +2,7 @@ package judge
 
 import (
 	"encoding/json"
+	"maps"
 	"testing"
 	"time"
 
@@ -132,10 +133,36 @@ func (s *stage) hostSays(to term.Pid, message term.Term) heard {
 	return s.host(wire.OpSend, []term.Term{atom(""), to}, message)
 }
 
-// guest sends a frame of the guest.
+// guest sends a frame of the guest. Another judge has taken over by then, so
+// that whatever is learnt outlives that.
 func (s *stage) guest(op wire.Op, rest []term.Term, message term.Term) Verdict {
 	s.t.Helper()
+	s.j = s.heir()
 	return s.j.FromGuest(s.now, s.frame(op, rest, message))
+}
+
+// heir is a judge that goes on with what another one knew, and with its
+// budgets, which would begin anew.
+func (s *stage) heir() *Judge {
+	s.t.Helper()
+	b, err := json.Marshal(s.j.State())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var state State
+	if err := json.Unmarshal(b, &state); err != nil {
+		s.t.Fatal(err)
+	}
+	j, err := Restore(s.j.cfg, s.life, state)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if was, is := s.j.Held(), j.Held(); !maps.Equal(was, is) {
+		s.t.Fatalf("of the rights %v remain %v", was, is)
+	}
+	j.rules, j.messages, j.bytes, j.renders = s.j.rules, s.j.messages, s.j.bytes, s.j.renders
+	j.regroup()
+	return j
 }
 
 // passes wants what the guest sent to come out as that.
