@@ -41,7 +41,7 @@ type View struct {
 	OnUnregister func(r Registration)
 
 	mu       sync.Mutex
-	held     map[string]Registration
+	held     map[string]holder
 	creation uint32
 	conns    map[net.Conn]struct{}
 	wg       sync.WaitGroup
@@ -93,8 +93,8 @@ func (v *View) Held() []Registration {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	all := make([]Registration, 0, len(v.held))
-	for _, r := range v.held {
-		all = append(all, r)
+	for _, h := range v.held {
+		all = append(all, h.reg)
 	}
 	return all
 }
@@ -147,22 +147,26 @@ func (v *View) serve(conn net.Conn, port uint16) {
 		return
 	}
 	if err == nil {
-		v.hold(conn, *reg, creation)
+		_ = conn.SetDeadline(time.Time{})
+		v.report(conn, *reg, creation)
+		waitEnd(conn)
 	}
 	v.release(*reg, err == nil)
 }
 
-// hold reports a registration and waits for the end of its connection. A real
-// node sends nothing more, so any byte ends it too.
-func (v *View) hold(conn net.Conn, reg Registration, creation uint32) {
-	_ = conn.SetDeadline(time.Time{})
+// report tells of a registration, whose connection is known from now on.
+func (v *View) report(conn net.Conn, reg Registration, creation uint32) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.held[reg.Name] = holder{reg, conn}
 	if reg.Name == v.Pinned && v.OnRegister != nil {
-		v.mu.Lock()
 		v.OnRegister(reg, creation)
-		v.mu.Unlock()
 	}
-	_, _ = conn.Read(make([]byte, 1))
 }
+
+// waitEnd waits for the end of a registration's connection. A real node sends
+// nothing more, so any byte ends it too.
+func waitEnd(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) }
 
 // release frees a name, and reports that when its coming was reported.
 func (v *View) release(reg Registration, reported bool) {
@@ -216,9 +220,9 @@ func (v *View) claim(reg Registration) (creation uint32, ok bool) {
 		return 0, false
 	}
 	if v.held == nil {
-		v.held = make(map[string]Registration)
+		v.held = make(map[string]holder)
 	}
-	v.held[reg.Name] = reg
+	v.held[reg.Name] = holder{reg: reg}
 	return v.nextCreation(), true
 }
 
@@ -239,7 +243,8 @@ func (v *View) nextCreation() uint32 {
 func (v *View) find(name string) []byte {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	reg, ok := v.held[name]
+	h, ok := v.held[name]
+	reg := h.reg
 	if !ok {
 		port, known := v.Peers[name]
 		if !known {
@@ -255,8 +260,8 @@ func (v *View) names(port uint16) []byte {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	answer := binary.BigEndian.AppendUint32(nil, uint32(port))
-	for name, reg := range v.held {
-		answer = fmt.Appendf(answer, "name %s at port %d\n", name, reg.Port)
+	for name, h := range v.held {
+		answer = fmt.Appendf(answer, "name %s at port %d\n", name, h.reg.Port)
 	}
 	for name, at := range v.Peers {
 		answer = fmt.Appendf(answer, "name %s at port %d\n", name, at)
