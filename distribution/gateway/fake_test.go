@@ -26,7 +26,9 @@ type scene struct {
 	events <-chan protocol.Event
 }
 
-const patienceOfTests = 5 * time.Second
+// patienceOfTests is for all that a connection carries, thousands of round trips
+// on a busy machine included: nothing waits it out but a test that fails.
+const patienceOfTests = time.Minute
 
 func listen(t *testing.T) net.Listener {
 	t.Helper()
@@ -45,7 +47,7 @@ func newScene(t *testing.T) *scene {
 	mapper := listen(t)
 	go func() { _ = new(epmd.View).Serve(t.Context(), mapper) }()
 	s := &scene{t: t, mapper: addrOf(mapper), host: listen(t), guest: listen(t)}
-	s.server = New(Config{EPMD: s.mapper, Tick: 2 * time.Second})
+	s.server = New(Config{EPMD: s.mapper, Tick: patienceOfTests}) // the played nodes do not tick
 	t.Cleanup(s.server.clear)
 	events, stop := s.server.feed.follow()
 	t.Cleanup(stop)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/distribution/wire"
@@ -40,6 +41,7 @@ var bothKeys = protocol.Keys{
 // leg, then the new one alone; what is established stays.
 func TestRekeyKeepsTheLink(t *testing.T) {
 	s := newScene(t)
+	s.server.cfg.Tick = 8 * time.Second
 	host, _ := s.linked()
 	if _, err := s.server.Rekey("pulse", bothKeys); err != nil {
 		t.Fatal(err)

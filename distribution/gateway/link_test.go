@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"beamsandbox/distribution/epmd"
 	"beamsandbox/distribution/term"
@@ -144,6 +145,7 @@ func TestStatusIsPassedOn(t *testing.T) {
 
 func TestFramesPassBothWaysAndTicksDoNot(t *testing.T) {
 	s := newScene(t)
+	s.server.cfg.Tick = 8 * time.Second
 	host, guest := s.linked()
 	pid := term.Pid{Node: "pulse@vm", ID: 1, Creation: 42}
 	small := message(t, term.Tuple{term.Int(wire.OpRegSend), pid, term.Atom(""), term.Atom("sink")}, term.Binary("hello"))
@@ -183,6 +185,7 @@ func split(t *testing.T, frame []byte) (wire.Control, term.Term, error) {
 
 func TestSilentPeerIsGone(t *testing.T) {
 	s := newScene(t)
+	s.server.cfg.Tick = 4 * time.Second
 	host, _ := s.linked()
 	stop := make(chan struct{})
 	defer close(stop)
