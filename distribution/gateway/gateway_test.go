@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -156,12 +157,21 @@ func TestRemovedMemberLeavesNothing(t *testing.T) {
 }
 
 func TestUnusedGatewayEnds(t *testing.T) {
-	s := New(Config{Idle: 30 * time.Millisecond})
+	s := New(Config{Idle: time.Hour})
 	socket, done := served(t, s)
 	c, err := protocol.Open(t.Context(), socket, protocol.Request{Op: protocol.OpEvents})
 	if err != nil {
 		t.Fatal(err)
 	}
+	follower := func() bool { return s.asking == 1 && s.idle == nil }
+	s.awaits(t, "a follower stops the clock", follower)
+	s.mu.Lock()
+	s.cfg.Idle = 30 * time.Millisecond
+	s.mu.Unlock()
+	if _, err := protocol.Ask(t.Context(), socket, protocol.Request{Op: protocol.OpHello}); err != nil {
+		t.Fatal(err)
+	}
+	s.awaits(t, "the follower alone is left, and no clock runs", follower)
 	select { // as long as somebody follows, it stays
 	case err := <-done:
 		t.Fatalf("ended while followed: %v", err)
@@ -170,6 +180,20 @@ func TestUnusedGatewayEnds(t *testing.T) {
 	c.Close()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// awaits polls a condition that the server's lock guards.
+func (s *Server) awaits(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patienceOfTests)
+	for there := false; !there; runtime.Gosched() {
+		s.mu.Lock()
+		there = ok()
+		s.mu.Unlock()
+		if !there && time.Now().After(deadline) {
+			t.Fatalf("not so: %s", what)
+		}
 	}
 }
 
