@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/distribution/term"
@@ -61,6 +62,7 @@ func TestFloodOfOneGuestDelaysOthersByAFrameAtMost(t *testing.T) {
 	floodHost, flood := s.linked()
 	host, guest := s.second()
 	const size = 4 << 20
+	rate := float64(policy.Limits{}.WithDefaults().Bytes)
 	frame := toSink(t, "pulse@vm", 42, term.Binary(make([]byte, size)))
 	go func() {
 		for wire.WriteFrame(flood.conn, frame) == nil {
@@ -81,11 +83,12 @@ func TestFloodOfOneGuestDelaysOthersByAFrameAtMost(t *testing.T) {
 		small(t, guest, host, "other@vm", 43)
 	}
 	for range 50 {
-		before := passed.Load()
+		before, began := passed.Load(), time.Now()
 		small(t, guest, host, "other@vm", 43)
 		small(t, host, guest, "web@vm", 41)
-		if during := passed.Load() - before; during > size+1<<20 {
-			t.Fatalf("%d bytes of the flood passed while one small message went there and back", during)
+		during, took := passed.Load()-before, time.Since(began)
+		if most := size + 1<<20 + int64(rate*took.Seconds()); during > most {
+			t.Fatalf("%d bytes of the flood passed in the %v in which one small message went there and back, want %d at most", during, took, most)
 		}
 	}
 	flood.conn.Close()
