@@ -244,7 +244,7 @@ func (g *guest) status() protocol.Node {
 // await waits for an event and returns it.
 func (s *stage) await(events <-chan protocol.Event, kind, name string) protocol.Event {
 	s.t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for {
 		select {
 		case ev := <-events:
@@ -296,7 +296,7 @@ func (g *guest) on(code string) string {
 // wait repeats try until it succeeds: other programs need a moment to start.
 func (s *stage) wait(what string, try func() error) {
 	s.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		err := try()
 		if err == nil {
