@@ -59,7 +59,7 @@ func TestEachWayIsMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	ways := []Way{Direct, Copied, Trusted, Enforce}
-	all, err := r.Pair(t.Context(), Plan{Rounds: 1, Trips: 100, Sizes: []int{1000}, Each: 10 * time.Millisecond}, ways...)
+	all, err := r.Pair(t.Context(), Plan{Rounds: 1, Trips: 1000, Sizes: []int{1000}, Each: 10 * time.Millisecond}, ways...)
 	if err != nil {
 		t.Fatal(err)
 	}
