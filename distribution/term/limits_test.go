@@ -103,7 +103,7 @@ func TestHostileInputsAreCheap(t *testing.T) {
 		if spent := after.TotalAlloc - before.TotalAlloc; spent > uint64(len(b))*bytesPerByte {
 			t.Errorf("%s: %d bytes took %d bytes of memory (%v)", name, len(b), spent, err)
 		}
-		if took > 3*time.Second {
+		if took > 30*time.Second {
 			t.Errorf("%s: %d bytes took %v (%v)", name, len(b), took, err)
 		}
 	}
@@ -136,7 +136,7 @@ func TestHostileTextIsCheap(t *testing.T) {
 		if spent := after.TotalAlloc - before.TotalAlloc; spent > size*bytesPerByte {
 			t.Errorf("%s: took %d bytes of memory (%v)", name, spent, err)
 		}
-		if took > 3*time.Second {
+		if took > 30*time.Second {
 			t.Errorf("%s: took %v (%v)", name, took, err)
 		}
 		if err != nil && len(err.Error()) > 300 {
