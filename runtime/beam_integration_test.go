@@ -167,7 +167,7 @@ func TestBEAMSpins(t *testing.T) {
 	c.VM.SchedulerLimit = 1
 	r.ensure(c)
 	r.waitLog("spin", "spinning")
-	from, began := r.cpu("spin"), time.Now()
+	began, from := time.Now(), r.cpu("spin")
 	<-time.After(2 * time.Second) // what is measured is a rate
 	if used := (r.cpu("spin") - from).Seconds() / time.Since(began).Seconds(); used > 1.1 {
 		t.Errorf("used %.2f CPUs, want at most 1.1", used)

@@ -256,7 +256,7 @@ func TestCPULimit(t *testing.T) {
 	c := guest("spin", "spin", "4")
 	c.VM.SchedulerLimit = 1
 	r.ensure(c)
-	from, began := r.cpu("spin"), time.Now()
+	began, from := time.Now(), r.cpu("spin")
 	<-time.After(2 * time.Second) // what is measured is a rate
 	used := (r.cpu("spin") - from).Seconds() / time.Since(began).Seconds()
 	t.Logf("4 spinning threads used %.2f CPUs", used)
