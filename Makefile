@@ -38,6 +38,7 @@ setup: packages $(BIN)/rebar3 $(BIN)/erlang-hex.tar.gz $(STACK) ## Install what 
 
 .PHONY: setup-test
 setup-test: setup $(BUILD)/debian/hexpm $(BUILD)/debian/rabbitmq $(BUILD)/debian/otp27 ## The same, and fetch the sources that tests build
+	@cd examples/apps/ergo-hello && go mod download
 
 .PHONY: packages
 packages:
