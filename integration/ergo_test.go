@@ -71,7 +71,7 @@ func TestErgo(t *testing.T) {
 
 func awaitHello(t *testing.T, what string, ok func(status.App) bool) {
 	t.Helper()
-	must(t, w.daemon.Await(within(t, 30*time.Second), what, func(h status.Host) bool {
+	must(t, w.daemon.Await(within(t, 2*time.Minute), what, func(h status.Host) bool {
 		a := appOf(h, "hello")
 		return ok(a) && a.Linked && a.Phase == status.Healthy
 	}))

@@ -46,7 +46,7 @@ func TestFromInsideNothingAnswers(t *testing.T) {
 	if want := []string{"127.0.0.1:4369", "127.0.0.1:9100"}; !slices.Equal(got, want) {
 		t.Errorf("sockets on the guest's loopback: %v, want the port mapper view and the host's stand-in: %v", got, want)
 	}
-	must(t, w.daemon.Await(within(t, 15*time.Second), "the drops are counted", func(h status.Host) bool {
+	must(t, w.daemon.Await(within(t, time.Minute), "the drops are counted", func(h status.Host) bool {
 		return total(appOf(h, "pulse").Drops) > total(before)
 	}))
 	t.Logf("drops: %v", w.daemon.App(t.Context(), "pulse").Drops)
@@ -142,7 +142,7 @@ func TestFromHostOnlyDeclaredPortsAnswer(t *testing.T) {
 	if !slices.Contains(open, 9100) || !slices.Contains(open, 18085) {
 		t.Errorf("open ports %v: distribution and the declared port must answer", open)
 	}
-	c, err := net.DialTimeout("tcp", "127.0.0.1:18085", time.Second)
+	c, err := net.DialTimeout("tcp", "127.0.0.1:18085", 30*time.Second)
 	if err != nil {
 		t.Errorf("the declared port is not on the host's loopback: %v", err)
 	} else {

@@ -42,7 +42,7 @@ func TestGroupsOfOthers(t *testing.T) {
 		{"guest: legit_desk:heard(1)", "[shown]"},
 	})
 	other.try(t, []line{{"guest: legit_desk:heard(1)", "[own]"}})
-	must(t, w.daemon.Await(within(t, 15*time.Second), "what was not granted is counted", func(h status.Host) bool {
+	must(t, w.daemon.Await(within(t, time.Minute), "what was not granted is counted", func(h status.Host) bool {
 		refused := appOf(h, "other").Refused
 		return refused["group"] > 0 && refused["name"] > 0 && appOf(h, "south").Refused["topic"] > 0
 	}))

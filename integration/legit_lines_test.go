@@ -99,7 +99,7 @@ func (p *pair) try(t *testing.T, lines []line) {
 func (p *pair) printed(t *testing.T) {
 	t.Helper()
 	var missing []string
-	err := stage.Until(within(t, 10*time.Second), "the log has it", func() bool {
+	err := stage.Until(within(t, time.Minute), "the log has it", func() bool {
 		log, _ := w.Ctl("logs", p.name)
 		missing = slices.DeleteFunc([]string{"hello {from," + w.Node(p.name) + "}", "grüß dich", "bad thing"}, func(want string) bool {
 			return strings.Contains(log, want)

@@ -28,7 +28,7 @@ func TestGuestCannotCommandTheHost(t *testing.T) {
 		text := strings.ReplaceAll(code, "H}", fmt.Sprintf("'%s'}", w.host.Name))
 		call(t, g, "erl_eval", "exprs", parsed(t, g, text+", ok."), term.List{})
 	}
-	must(t, w.daemon.Await(within(t, 15*time.Second), "the refusals are counted", func(h status.Host) bool {
+	must(t, w.daemon.Await(within(t, time.Minute), "the refusals are counted", func(h status.Host) bool {
 		return appOf(h, "pulse").Refused["name"] >= before.Refused["name"]+5
 	}))
 	if v := mustHost(t, "application", "get_env", term.Atom("kernel"), term.Atom("taken")); v != term.Term(term.Atom("undefined")) {

@@ -55,10 +55,10 @@ func TestRabbitMQ(t *testing.T) {
 // header): the server answers with connection.start, class 10, method 10.
 func greetAMQP(t *testing.T, address string) {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", address, 5*time.Second)
+	c, err := net.DialTimeout("tcp", address, 30*time.Second)
 	must(t, err)
 	defer c.Close()
-	must(t, c.SetDeadline(time.Now().Add(5*time.Second)))
+	must(t, c.SetDeadline(time.Now().Add(30*time.Second)))
 	_, err = c.Write([]byte("AMQP\x00\x00\x09\x01"))
 	must(t, err)
 	frame := make([]byte, 512)

@@ -24,5 +24,5 @@ func TestNothingIsLeft(t *testing.T) {
 		return len(h.Apps) == 0 && h.Settled
 	}))
 	must(t, w.daemon.Stop(20*time.Second))
-	must(t, w.AwaitNothing(within(t, 15*time.Second)))
+	must(t, w.AwaitNothing(within(t, time.Minute)))
 }

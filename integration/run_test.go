@@ -123,7 +123,7 @@ func (r trial) gone() {
 const pulsePort = "18099"
 
 func answersHealth() bool {
-	c := http.Client{Timeout: time.Second}
+	c := http.Client{Timeout: 10 * time.Second}
 	res, err := c.Get("http://127.0.0.1:" + pulsePort + "/health")
 	if err != nil {
 		return false

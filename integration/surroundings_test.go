@@ -225,14 +225,14 @@ func TestSurroundingsTaken(t *testing.T) {
 	p.healthy("pulse", "counter")
 	p.same("pulse", pulse)
 	p.same("counter", counter)
-	must(t, stage.Until(within(t, 10*time.Second), "pulse answers on loopback", func() bool {
+	must(t, stage.Until(within(t, time.Minute), "pulse answers on loopback", func() bool {
 		return get(fmt.Sprintf("http://127.0.0.1:%d/health", port)) == "ok"
 	}))
 }
 
 // get is the body of an answer 200, or "".
 func get(url string) string {
-	c := http.Client{Timeout: time.Second}
+	c := http.Client{Timeout: 10 * time.Second}
 	res, err := c.Get(url)
 	if err != nil {
 		return ""

@@ -107,7 +107,7 @@ func atomsAreKept(t *testing.T) {
 	}
 	brings(1, 50)
 	used := awaitMember(t, "the atoms are counted", func(m status.Member) bool { return m.Atoms >= 50 }).Atoms
-	must(t, stage.Until(within(t, 10*time.Second), "the atoms are kept", func() bool {
+	must(t, stage.Until(within(t, time.Minute), "the atoms are kept", func() bool {
 		b, err := os.ReadFile(w.Path("root", "records", "pulse"))
 		return err == nil && strings.Contains(string(b), "verdict_50")
 	}))
@@ -150,7 +150,7 @@ func outputIsRedirected(t *testing.T) {
 	host("io", "format", term.String("redirected ~p and \x1b[31m~ts~n"), term.List{Elems: []term.Term{term.Atom("term"), term.String("red")}})
 	host("logger", "error", term.String("logged ~p"), term.List{Elems: []term.Term{term.Int(42)}})
 	last := ""
-	err := stage.Until(within(t, 15*time.Second), "the output is in pulse's log", func() bool {
+	err := stage.Until(within(t, time.Minute), "the output is in pulse's log", func() bool {
 		last, _ = w.Ctl("logs", "pulse") //nolint:errcheck // tried again
 		return strings.Contains(last, `redirected term and \x1b[31mred`) && strings.Contains(last, "[error] logged 42")
 	})

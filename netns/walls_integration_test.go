@@ -56,7 +56,7 @@ func echo(t *testing.T, ln net.Listener) netip.AddrPort {
 
 // talk sends 5 MB and wants them back.
 func talk(addr netip.AddrPort) error {
-	c, err := net.DialTimeout("tcp4", addr.String(), 5*time.Second)
+	c, err := net.DialTimeout("tcp4", addr.String(), 30*time.Second)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func TestRevokedFlowIsCut(t *testing.T) {
 	h := newHost(t)
 	n := ensure(t, h, Config{Name: "pulse", Flows: declared})
 	serve(t, h, "pulse", netip.AddrPortFrom(n.Guest, 8080))
-	c, err := net.DialTimeout("tcp4", netip.AddrPortFrom(n.Guest, 8080).String(), time.Second)
+	c, err := net.DialTimeout("tcp4", netip.AddrPortFrom(n.Guest, 8080).String(), 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

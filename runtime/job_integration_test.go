@@ -66,7 +66,7 @@ func TestJobWritesIntoItsMounts(t *testing.T) {
 func TestJobIsBehindWalls(t *testing.T) {
 	r := newRoom(t)
 	c, out := job("looks", "look")
-	c.Timeout = 2 * time.Second
+	c.Timeout = 5 * time.Second
 	c.TmpBytes = 4 << 20
 	if _, err := r.RunJob(t.Context(), c); !errors.Is(err, runtime.ErrJobTimeout) {
 		t.Errorf("error %v, want a timeout", err)

@@ -208,14 +208,14 @@ func TestAnswerOverTheLimit(t *testing.T) {
 
 func TestTicksKeepTheLink(t *testing.T) {
 	mapper := erltest.EPMD(t)
-	peer := erltest.Start(t, mapper, "ctl_tick", "-kernel", "net_ticktime", "2")
+	peer := erltest.Start(t, mapper, "ctl_tick", "-kernel", "net_ticktime", "4")
 	cfg := realConfig(mapper, peer, "control_a@vm")
-	cfg.TickTime = 2 * time.Second
+	cfg.TickTime = 4 * time.Second
 	n := dial(t, cfg)
 	select {
 	case <-n.Done():
 		t.Fatalf("link ended: %v", n.Err())
-	case <-time.After(5 * time.Second): // two and a half tick times
+	case <-time.After(10 * time.Second): // two and a half tick times
 	}
 	if got := peer.Eval("nodes(hidden)."); got != "[control_a@vm]" {
 		t.Errorf("nodes(hidden) is %s", got)

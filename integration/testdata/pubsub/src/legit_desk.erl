@@ -10,8 +10,8 @@ start_link(PubSubs, Topics) -> gen_server:start_link({local, ?MODULE}, ?MODULE, 
 %% What was told or broadcast since it was last asked, the oldest first.
 heard() -> gen_server:call(?MODULE, heard).
 
-%% The same once there are N, or five seconds have passed.
-heard(N) -> heard(N, 500).
+%% The same once there are N, or half a minute has passed.
+heard(N) -> heard(N, 3000).
 
 heard(N, Tries) ->
     case gen_server:call(?MODULE, count) of
