@@ -32,7 +32,7 @@ type build struct {
 }
 
 // buildFormat changes when the same inputs give another image than before.
-const buildFormat = "3"
+const buildFormat = "4"
 
 // plan resolves the source and digests what the build will read.
 func (s *Store) plan(ctx context.Context, r Recipe, f fetch) (build, error) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +16,8 @@ type project struct {
 	release  bool     // the project describes a release itself
 	profiles bool     // rebar3: there is a section profiles
 	deps     bool     // rebar3: there are dependencies
+	folders  []string // rebar3: where its own applications are, nil: in the usual places
+	apps     []string // rebar3: the applications of an umbrella, nil when it is none
 	locked   bool     // there is a lock file
 	named    string   // mix: the release to make when there may be several
 	env      []string // for this project alone
@@ -65,8 +66,8 @@ func prepare(dir string, r Recipe, log io.Writer) (project, error) {
 	case there(root, mixFile):
 		return prepareMix(root, r, log)
 	}
-	sources, err := fs.Glob(root.FS(), "src/*.app.src")
-	if err != nil || len(sources) == 0 {
+	apps, err := rebarApps(root, appFolders)
+	if err != nil || len(apps) == 0 {
 		return project{}, errors.New("the source has neither rebar.config nor mix.exs: only rebar3 and mix projects are built")
 	}
 	if err := root.WriteFile(rebarFile, nil, 0o644); err != nil {

@@ -25,23 +25,32 @@ const maxConfig = 1 << 20
 func readProject(root *os.Root) (project, error) {
 	var p project
 	for _, name := range []string{rebarFile, rebarLock} {
-		data, err := readConfig(root, name)
+		terms, err := readTerms(root, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return p, err
 		}
-		terms, err := term.Parse(data)
-		if err != nil {
-			return p, fmt.Errorf("%s: %w", name, err)
-		}
 		p.read(terms)
 	}
 	if _, err := root.Stat("relx.config"); err == nil {
 		p.release = true
 	}
-	return p, nil
+	return p, p.readApps(root)
+}
+
+// readTerms reads a configuration file of Erlang terms.
+func readTerms(root *os.Root, name string) ([]term.Term, error) {
+	data, err := readConfig(root, name)
+	if err != nil {
+		return nil, err
+	}
+	terms, err := term.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return terms, nil
 }
 
 // readConfig reads a file that a stranger wrote and that must not be long.
@@ -69,6 +78,8 @@ func (p *project) read(terms []term.Term) {
 			case term.Atom("deps"):
 				list, ok := pair[1].(term.List)
 				p.deps = ok && len(list.Elems) > 0
+			case term.Atom("project_app_dirs"):
+				p.folders = namedFolders(pair[1])
 			case term.Atom("profiles"):
 				p.profiles = true
 				p.release = p.release || prodHasRelease(pair[1])
@@ -128,12 +139,16 @@ func gitRemotes(t term.Term) []string {
 }
 
 // overlay is what is added to a rebar.config that names no release of its
-// own; the application is then the release.
+// own; the application is then the release, or all of an umbrella's are.
 func (p project) overlay(name, version string) string {
+	apps := p.apps
+	if apps == nil {
+		apps = []string{name}
+	}
 	switch {
 	case !p.release:
 		return fmt.Sprintf("\n%%%% Added by the builder: the source names no release.\n"+
-			"{relx, [{release, {%s, %q}, [%s]}, {mode, prod}]}.\n", name, version, name)
+			"{relx, [{release, {%s, %q}, [%s]}, {mode, prod}]}.\n", name, version, atoms(apps))
 	case !p.profiles:
 		// rebar3's own advice for prod: emulator included, debug info stripped.
 		return "\n%% Added by the builder: the source has no profile prod.\n" +

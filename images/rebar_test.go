@@ -30,16 +30,18 @@ func TestReadProject(t *testing.T) {
 				{plugins, [{p, {git, "https://h/p", "main"}}]}.`,
 			"rebar.lock": `{"1.2.0", [{<<"d">>, {git, "https://h/d", {ref, "abc"}}, 1}]}.`,
 		}, project{deps: true, remotes: []string{"https://h/a.git", "https://h/b", "https://h/c", "https://h/p", "https://h/d"}}},
+		{"umbrella", map[string]string{
+			"rebar.config": `{deps, []}.`, "apps/left/src/left.app.src": "", "lib/right/src/right.app.src": "", "apps/none/README": "",
+			"apps/left/rebar.config": `{deps, [{a, {git, "https://h/a", "main"}}]}. {relx, []}. {profiles, []}.`, "src/top.app.src": "",
+		}, project{deps: true, remotes: []string{"https://h/a"}, apps: []string{"left", "right", "top"}}},
+		{"umbrella in folders of its own", map[string]string{
+			"rebar.config": `{project_app_dirs, ["services/*", "../up"]}.`, "services/one/src/one.app.src": "", "apps/two/src/two.app.src": "",
+		}, project{folders: []string{"services/*"}, apps: []string{"one"}}},
+		{"one application", map[string]string{"rebar.config": ``, "src/a.app.src": ``}, project{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
-			for name, content := range tt.files {
-				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			got, err := readProject(mustRoot(t, dir))
+			got, err := readProject(mustRoot(t, writeFiles(t, tt.files)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,6 +73,7 @@ func TestOverlay(t *testing.T) {
 	for want, p := range map[string]project{
 		`{relx, [{release, {a, "1.0"}, [a]}, {mode, prod}]}.`: {},
 		`{profiles, [{prod, [{relx, [{mode, prod}]}]}]}.`:     {release: true},
+		`{release, {a, "1.0"}, [left, 'Right', b]}`:           {apps: []string{"left", "Right", "b"}},
 		``: {release: true, profiles: true},
 	} {
 		if got := p.overlay("a", "1.0"); !strings.Contains(got, want) || (want == "" && got != "") {
