@@ -41,18 +41,19 @@ func (t *turn) guestMonitorName() Verdict {
 	return t.refuse(ruleMonitor)
 }
 
-// watch passes a monitor on.
+// watch passes a monitor on. The host VM holds one for each that passes, so a
+// reference that is held may not come again: a BEAM makes a new one each time.
 func (t *turn) watch(w watch) Verdict {
 	c := &t.c
-	if !t.j.ownRef(c.ref) {
+	held := &t.j.rights.watches
+	if !t.j.ownRef(c.ref) || held.has(c.ref) {
 		return t.refuse(ruleForged)
 	}
-	r := &t.j.rights
-	if !r.watches.has(c.ref) && len(r.watches.m) >= unbounded(t.j.limits.Monitors) {
+	if len(held.m) >= min(unbounded(t.j.limits.Monitors), held.max) {
 		t.noProcess()
 		return t.refuse(ruleGrants)
 	}
-	r.watches.put(c.ref, w)
+	held.put(c.ref, w)
 	return t.pass(t.head(wire.OpMonitor, 4).pid(c.from).proc(w.target, c.name).ref(c.ref), nil)
 }
 

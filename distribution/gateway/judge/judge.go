@@ -16,7 +16,8 @@
 //	tag            closes   compressed, node-local, obsolete or unknown kinds of terms
 //	opcode         closes   a control message that was not agreed on (4, 37, unknown)
 //	trace-token    closes   a control message with a trace token
-//	forged         closes   a sender that is no process of this guest's incarnation
+//	forged         closes   a sender that is no process of this guest's incarnation, a monitor whose
+//	                        reference is not the guest's own, or is held already
 //	size           closes   a frame over the limit
 //	depth nodes integer     a term nested too deep, of too many parts, an integer too large
 //	fun port                a fun, an export or a port inside a message

@@ -78,6 +78,47 @@ func TestMonitorsAreBounded(t *testing.T) {
 	s.refused(s.guest(wire.OpMonitor, []term.Term{gpid(1), atom("stats"), gref(256)}, nil), Drop, ruleGrants)
 }
 
+// TestMonitorsWithOneReference: the host VM holds a monitor for each message, also
+// where they come with one reference; no BEAM uses one again that it waits with.
+func TestMonitorsWithOneReference(t *testing.T) {
+	s := newStage(t, granted())
+	passed := 0
+	for range 300 {
+		v := s.guest(wire.OpMonitor, []term.Term{gpid(1), atom("stats"), gref(1)}, nil)
+		if v.Action == Pass {
+			passed++
+			continue
+		}
+		s.refused(v, Close, ruleForged)
+	}
+	if passed != 1 {
+		t.Errorf("%d monitors of one reference passed, want 1", passed)
+	}
+}
+
+func TestMonitorsAreBoundedByGrants(t *testing.T) {
+	m := granted()
+	m.Limits.Grants = 10
+	s := newStage(t, m)
+	for i := range uint32(20) {
+		v := s.guest(wire.OpMonitor, []term.Term{gpid(1), atom("stats"), gref(i)}, nil)
+		if passed := v.Action == Pass; passed != (i < 10) {
+			t.Errorf("monitor %d: passed is %v, rule %q", i, passed, v.Rule)
+		}
+	}
+}
+
+// TestMonitorsOfAServerThatIsGone: who ended without a word is not watched.
+func TestMonitorsOfAServerThatIsGone(t *testing.T) {
+	s := newStage(t, granted())
+	server, _ := s.pubsub()
+	s.guest(wire.OpMonitor, []term.Term{gpid(60), server, gref(9)}, nil)
+	s.host(wire.OpRegSend, []term.Term{hpid(70), atom(""), atom(pubSubScope)}, tup(atom("discover"), hpid(70)))
+	if n := s.j.Held()["watch"]; n != 0 {
+		t.Errorf("%d monitors are held on a server that is gone", n)
+	}
+}
+
 func TestRightsSurviveManyOthers(t *testing.T) {
 	s := newStage(t, granted())
 	h := s.host(wire.OpMonitor, []term.Term{hpid(3), gpid(9), href(1)}, nil)

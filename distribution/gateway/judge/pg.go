@@ -84,12 +84,22 @@ func (j *Judge) setHost(s *scope, p walk.Pid) {
 		return
 	}
 	if s.host != (walk.Pid{}) {
+		j.unwatch(s.host)
 		j.pids.pin(s.host, -1)
 	}
 	j.pids.pin(p, 1)
 	s.host = p
 	for _, guest := range s.peers {
 		guest.known, guest.joined = false, map[string]map[walk.Pid]int{}
+	}
+}
+
+// unwatch forgets the guest's monitors on a process of the host that is gone.
+func (j *Judge) unwatch(p walk.Pid) {
+	for ref, w := range j.rights.watches.m {
+		if w.target == p {
+			j.rights.watches.drop(ref)
+		}
 	}
 }
 
