@@ -20,25 +20,31 @@ type Freed struct {
 // pulled or imported by hand, and builders, which cost seconds to make anew.
 // Images of apps stay, the current and the previous one, and what runs stays.
 func (s *Store) Prune(ctx context.Context) (Freed, error) {
-	return s.shrink(ctx, func(k Kind, _ int64) bool { return k == KindRemoved || k == KindPulled || k == KindBuilder })
+	return s.shrink(ctx, func(c candidate, _ int64) bool {
+		return c.kind == KindRemoved || c.kind == KindPulled || c.kind == KindBuilder
+	})
 }
 
 // bound removes images until all of them together hold no more than the
 // configured number of bytes: those of removed apps first, pulled ones, then
 // previous ones, the least recently used first. Current images, what runs and
-// the builder stay, whatever they hold.
-func (s *Store) bound(ctx context.Context) error {
+// the builder stay, whatever they hold, and so does the image called spare,
+// which was just brought in. What made it necessary is good all the same:
+// nobody fails for it.
+func (s *Store) bound(ctx context.Context, spare string) {
 	if s.cache == 0 {
-		return nil
+		return
 	}
-	_, err := s.shrink(ctx, func(k Kind, total int64) bool {
-		return total > s.cache && (k == KindRemoved || k == KindPulled || k == KindPrevious)
+	_, err := s.shrink(ctx, func(c candidate, total int64) bool {
+		return total > s.cache && c.image.Name != spare && (c.kind == KindRemoved || c.kind == KindPulled || c.kind == KindPrevious)
 	})
-	return err
+	if err != nil {
+		s.log.Warn("keep the images within their bound", "err", err)
+	}
 }
 
 // shrink goes through the images that may go, the most dispensable first.
-func (s *Store) shrink(ctx context.Context, may func(k Kind, total int64) bool) (Freed, error) {
+func (s *Store) shrink(ctx context.Context, may func(c candidate, total int64) bool) (Freed, error) {
 	all, err := s.depot.list(ctx)
 	if err != nil {
 		return Freed{}, err
@@ -51,7 +57,7 @@ func (s *Store) shrink(ctx context.Context, may func(k Kind, total int64) bool) 
 	var freed Freed
 	var errs []error
 	for _, c := range byNeed(all) {
-		if running[c.image.Name] || !may(c.kind, use.total) {
+		if running[c.image.Name] || !may(c, use.total) {
 			continue
 		}
 		ok, err := s.dismiss(ctx, c.image)

@@ -157,13 +157,10 @@ func (s *Store) Ensure(ctx context.Context, r Recipe) (Image, error) {
 // ensureSeen is Ensure with somebody who watches the build, if there is one.
 func (s *Store) ensureSeen(ctx context.Context, r Recipe, seen func(*buildLog)) (Image, error) {
 	i, err := s.ensure(ctx, r, seen)
-	if err != nil || i.Cached {
-		return i, err
+	if err == nil && !i.Cached {
+		s.bound(ctx, i.Ref)
 	}
-	if err := s.bound(ctx); err != nil { // what was built is good all the same
-		s.log.Warn("keep the images within their bound", "err", err)
-	}
-	return i, nil
+	return i, err
 }
 
 func (s *Store) ensure(ctx context.Context, r Recipe, seen func(*buildLog)) (Image, error) {

@@ -59,6 +59,7 @@ func (s *Store) keep(ctx context.Context, from string, get func(context.Context)
 	if err := s.depot.adopt(ctx, target, i); err != nil {
 		return Listed{}, err
 	}
+	s.bound(ctx, i.Name)
 	d, err := s.Inspect(ctx, i.Name)
 	return d.Listed, err
 }
