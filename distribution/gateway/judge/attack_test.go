@@ -212,6 +212,9 @@ func broadcastAttacks() []attack {
 			return s.frame(wire.OpAlternateActionSend, []term.Term{term.Int(4), gpid(1), hpid(1)}, atom("x"))
 		}},
 		attack{"33 old unlink", Close, ruleOpcode, signal(wire.OpUnlink, gpid(1), hpid(1))},
+		attack{"33 unlink of number 0", Close, ruleMalformed, signal(wire.OpUnlinkID, term.Int(0), gpid(1), hpid(1))},
+		attack{"33 acknowledged unlink of number 0", Close, ruleMalformed, signal(wire.OpUnlinkIDAck, term.Int(0), gpid(1), hpid(1))},
+		attack{"33 unlink of a negative number", Close, ruleMalformed, signal(wire.OpUnlinkID, term.Int(-1), gpid(1), hpid(1))},
 		attack{"33 trailing bytes", Close, ruleMalformed, func(s *stage, _ *ground) []byte {
 			return append(s.frame(wire.OpLink, []term.Term{gpid(1), hpid(1)}, nil), 106)
 		}},

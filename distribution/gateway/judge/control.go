@@ -179,10 +179,12 @@ func (r *reading) ref() {
 	r.step(ok)
 }
 
+// number reads the number of an unlink, from 1 to 2^64-1; a node ends the link
+// over any other.
 func (r *reading) number() {
 	got, ok := r.Uint()
 	r.c.id = got
-	r.step(ok)
+	r.step(ok && got > 0)
 }
 
 func (r *reading) int(n *int32) {

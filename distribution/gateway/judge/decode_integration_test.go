@@ -69,7 +69,7 @@ func (l loose) signal(s *stage) (term.Tuple, term.Term) {
 	me, caller, reason := gpid(9), hpid(3), l.anything(2)
 	news := forward("stats:updates", l.anything(2), pubSubDispatcher)
 	tag := alias(href(1))
-	id := term.Int(l.Int64() >> l.IntN(60))
+	id := term.Int(1 + l.Int64()>>(1+l.IntN(60)))
 	switch l.IntN(15) {
 	case 0:
 		return tup(term.Int(wire.OpSend), atom(""), hpid(51)), news
