@@ -90,12 +90,14 @@ func (t *turn) guestDown() Verdict {
 	return t.passReason(t.head(wire.OpPayloadMonitorExit, 4).proc(c.from, c.proc).pid(to).ref(ref))
 }
 
-// watches says whether the process that ended is the one that m is about.
+// watches says whether the process that ended is the one that m is about. That
+// of a spawn is known by its answer, which a node sends first (OTP's
+// erl_create_process).
 func (m monitor) watches(t *turn) bool {
 	if t.c.proc != nil {
 		return m.name != "" && string(t.c.proc) == m.name
 	}
-	return m.name == "" && (m.any || m.target == t.c.from)
+	return m.name == "" && !m.any && m.target == t.c.from
 }
 
 // guestExit tells the host that one end of a link has ended.

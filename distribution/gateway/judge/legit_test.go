@@ -73,6 +73,20 @@ func TestHostRPC(t *testing.T) {
 	s.refused(v, Drop, ruleDown)
 }
 
+// TestEndBeforeTheSpawnReply: a node answers a spawn before it tells of the
+// process's end, so an end that comes first is none.
+func TestEndBeforeTheSpawnReply(t *testing.T) {
+	s := newStage(t, granted())
+	req, caller, _ := s.rpc(atom("monitor"))
+	down := func() Verdict {
+		return s.guest(wire.OpPayloadMonitorExit, []term.Term{gpid(9), caller, req}, atom("normal"))
+	}
+	s.refused(down(), Drop, ruleDown)
+	v := s.guest(wire.OpSpawnReply, []term.Term{req, caller, term.Int(2), gpid(9)}, nil)
+	s.passes(v, wire.OpSpawnReply, []term.Term{href(20), hpid(3), term.Int(2), gpid(9)}, nil)
+	s.passes(down(), wire.OpPayloadMonitorExit, []term.Term{gpid(9), hpid(3), href(20)}, atom("normal"))
+}
+
 func TestHostSpawnFails(t *testing.T) {
 	s := newStage(t, granted())
 	req, caller, _ := s.rpc(atom("monitor"))

@@ -33,7 +33,7 @@ type spawn struct {
 type monitor struct {
 	watcher, target walk.Pid
 	name            string // where the target is a registered name
-	any             bool   // of a spawn whose answer has not come: the target is not known yet
+	any             bool   // of a spawn whose answer has not come: nothing can have ended yet
 }
 
 // watch is a monitor of the guest on a host process or name.
