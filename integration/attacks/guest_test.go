@@ -75,7 +75,7 @@ func (w *world) probe(t *testing.T, text string, got term.Term) bool {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	if err := stage.Until(within(t, 15*time.Second), what, ok); err != nil {
+	if err := stage.Until(within(t, time.Minute), what, ok); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -101,7 +101,7 @@ func (w *world) settle(t *testing.T, guests ...string) {
 		guests = []string{attacker, second, innocent}
 	}
 	missing := ""
-	err := stage.Until(within(t, 15*time.Second), "the host VM is linked with its guests", func() bool {
+	err := stage.Until(within(t, time.Minute), "the host VM is linked with its guests", func() bool {
 		missing = ""
 		nodes, _ := w.host.Nodes(t.Context())
 		for _, name := range guests {

@@ -52,7 +52,7 @@ func (w *world) dialOnce(guest string, self wire.Identity) (net.Conn, error) {
 
 func (w *world) dialAs(t *testing.T, guest string, self wire.Identity) net.Conn {
 	t.Helper()
-	conn, err := w.dial(within(t, 10*time.Second), guest, self)
+	conn, err := w.dial(within(t, time.Minute), guest, self)
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	return conn

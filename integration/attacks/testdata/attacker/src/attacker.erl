@@ -5,7 +5,7 @@
 
 -export([run/2, raw/2, raw/3, ask/2, dying/1, server_of/2, fun_running/3, pid/2, atoms/1, long_ago/0, keep_leader/1, leader/0]).
 
--define(STAYS, 3000).
+-define(STAYS, 15000).
 
 %% @doc Evaluates Text with Bindings, [{Variable, Value}], in a process that
 %% lives on for a while: monitors and links of it do, too. Exceptions are values.
@@ -33,7 +33,7 @@ frame(Host, Parts) ->
 %% @doc The first message that comes back.
 ask(Server, Message) ->
     Server ! Message,
-    receive Answer -> Answer after 500 -> silence end.
+    receive Answer -> Answer after 5000 -> silence end.
 
 %% @doc Runs Attack in a process that then ends with a reason that kills.
 dying(Attack) ->
@@ -41,7 +41,7 @@ dying(Attack) ->
 
 %% @doc The host's server of a process group scope, as the guest learnt it;
 %% after a new link it takes a moment.
-server_of(Scope, Host) -> server_of(Scope, Host, 100).
+server_of(Scope, Host) -> server_of(Scope, Host, 500).
 
 server_of(Scope, Host, Tries) ->
     case [P || P <- maps:keys(element(4, sys:get_state(Scope))), node(P) =:= Host] of
