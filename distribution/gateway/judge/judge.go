@@ -40,7 +40,7 @@
 //	group                   a process group that policy does not name
 //	topic dispatcher shape  a broadcast of another topic, dispatcher, or with a message inside that
 //	                        would be taken for the system's own
-//	grants                  more monitors than the guest may hold
+//	grants                  more monitors than the guest may hold, or more of a process group
 //	global                  traffic of OTP's global; answered in_sync (both directions)
 //	features                OTP's own question for features (both directions); harmless
 //	logger                  a log event for the host; goes to the guest's log; harmless

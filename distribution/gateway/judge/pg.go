@@ -225,11 +225,14 @@ func (t *turn) guestLeave(s *scope, msg term.Tuple, to walk.Pid) Verdict {
 	if !ok || !okay || !isList || list.Tail != nil || guest == nil || !guest.known {
 		return t.refuse(rulePG)
 	}
+	groups := s.granted(list.Elems)
+	if len(groups)*len(pids) > maxMembers*len(s.groups) {
+		return t.refuse(ruleGrants)
+	}
 	whole, said := term.List{}, false
 	v := Verdict{}
-	for _, e := range list.Elems {
-		group, _ := e.(term.Atom)
-		left := leave(guest.joined, string(group), pids)
+	for _, e := range groups {
+		left := leave(guest.joined, string(e.(term.Atom)), pids)
 		switch {
 		case len(left) == 0:
 		case len(left) == len(pids):
@@ -245,6 +248,18 @@ func (t *turn) guestLeave(s *scope, msg term.Tuple, to walk.Pid) Verdict {
 		return t.refuse(ruleGroup)
 	}
 	return v
+}
+
+// granted is those of groups that policy names. One may come more than once: a
+// process leaves a group as often as it joined it.
+func (s *scope) granted(groups []term.Term) []term.Term {
+	var all []term.Term
+	for _, e := range groups {
+		if group, ok := e.(term.Atom); ok && s.groups[string(group)] {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 // leave takes processes out of a group and returns those that were in it.

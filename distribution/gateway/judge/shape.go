@@ -17,7 +17,7 @@ import (
 func poses(m walk.Reader) bool {
 	root := m
 	if n, ok := m.Tuple(); ok {
-		return n > 0 && posesAtRoot(m) || posesInside(root, 0)
+		return n > 0 && posesAtRoot(m) || posesInside(&root, 0)
 	}
 	return isClientEvent(m)
 }
@@ -31,26 +31,24 @@ func posesAtRoot(m walk.Reader) bool {
 	return ok && ref.Node == walk.Host
 }
 
-// posesInside looks at a tuple and the tuples in it for the form of a system
-// message: word and number of elements.
-func posesInside(m walk.Reader, depth int) bool {
+// posesInside goes past a tuple, and looks at it and the tuples in it for the
+// form of a system message: word and number of elements. Each is read once.
+func posesInside(m *walk.Reader, depth int) bool {
 	n, ok := m.Tuple()
 	if !ok || depth > 64 {
-		return false
+		return true
 	}
-	if depth > 0 && n > 0 {
-		inner := m
-		if tag, ok := inner.Atom(); ok {
-			if arity, known := systemArity(tag); known && (arity == n || arity == 0) {
-				return true
-			}
-		}
+	if depth > 0 && n > 0 && isSystem(*m, n) {
+		return true
 	}
 	for range n {
-		if m.IsTuple() && posesInside(m, depth+1) {
-			return true
+		if m.IsTuple() {
+			if posesInside(m, depth+1) {
+				return true
+			}
+			continue
 		}
-		if isClientEvent(m) {
+		if isClientEvent(*m) {
 			return true
 		}
 		if _, ok := m.Skip(); !ok {
@@ -58,6 +56,17 @@ func posesInside(m walk.Reader, depth int) bool {
 		}
 	}
 	return false
+}
+
+// isSystem says whether a tuple of n elements begins, at m, like a system
+// message of that many.
+func isSystem(m walk.Reader, n int) bool {
+	tag, ok := m.Atom()
+	if !ok {
+		return false
+	}
+	arity, known := systemArity(tag)
+	return known && (arity == n || arity == 0)
 }
 
 // systemArity knows the first words of the system's messages and how many
