@@ -5,12 +5,16 @@ import (
 	"time"
 )
 
-// bucket holds a sender to a rate with bursts of one second's worth. Time is
-// told to it; it never goes back.
+// bucket holds a sender to a rate with bursts of one second's worth, or of
+// burst where that is set. Time is told to it; it never goes back.
 type bucket struct {
 	rate, level float64 // a second; negative: no limit
+	burst       float64
 	last        time.Time
 }
+
+// burstOf is a full bucket for so many at once, then rate of them a second.
+func burstOf(burst, rate float64) bucket { return bucket{rate: rate, burst: burst, level: burst} }
 
 func (b *bucket) set(rate float64) {
 	if b.rate == 0 {
@@ -26,7 +30,7 @@ func (b *bucket) take(now time.Time, n float64) time.Duration {
 		return 0
 	}
 	if passed := now.Sub(b.last).Seconds(); passed > 0 {
-		b.level = math.Min(b.rate, b.level+passed*b.rate)
+		b.level = math.Min(max(b.rate, b.burst), b.level+passed*b.rate)
 		b.last = now
 	}
 	b.level -= n

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"beamsandbox/distribution/term"
 	"beamsandbox/distribution/wire"
@@ -151,6 +152,7 @@ func (g *groupsGround) step(what, about byte) {
 	to := []term.Term{atom(""), g.server}
 	switch what & 7 {
 	case 0:
+		g.now = g.now.Add(time.Second)
 		g.guestSays(wire.OpRegSend, []term.Term{peer, atom(""), atom("jobs")}, tup(atom("discover"), peer))
 	case 1:
 		g.guestSays(wire.OpSend, to, syncOf(peer, all...))
@@ -207,6 +209,36 @@ func TestLeavesOfSomeProcesses(t *testing.T) {
 	to := []term.Term{atom(""), hpid(70)}
 	g.same(v.Forward[0], wire.OpSend, to, tup(atom("leave"), gpid(80), list(gpid(1)), list(atom("workers"))))
 	g.same(v.Forward[1], wire.OpSend, to, tup(atom("leave"), gpid(80), list(gpid(2)), list(atom("more"))))
+}
+
+// TestDiscoversAreBounded: the host's server answers each discovery with all of
+// its groups.
+func TestDiscoversAreBounded(t *testing.T) {
+	g := newGroupsGround(t)
+	name, server := []term.Term{gpid(80), atom(""), atom("jobs")}, []term.Term{atom(""), g.server}
+	passed := func(n int) (count int) {
+		for i := range n {
+			// By name and to the server, of one process and of new ones in turn.
+			p := gpid(80 + uint32(i)%3)
+			op, to := wire.OpSend, server
+			if i%2 == 0 {
+				op, to, name[0] = wire.OpRegSend, name, p
+			}
+			if v := g.guest(op, to, tup(atom("discover"), p)); v.Action == Pass {
+				count++
+			} else if v.Rule != ruleRate {
+				t.Fatalf("action %d by rule %q", v.Action, v.Rule)
+			}
+		}
+		return count
+	}
+	if n := passed(100); n != 5 {
+		t.Errorf("%d of 100 discoveries passed at once, want 5", n)
+	}
+	g.now = g.now.Add(2 * time.Second)
+	if n := passed(100); n != 2 {
+		t.Errorf("%d of 100 discoveries passed two seconds later, want 2", n)
+	}
 }
 
 // FuzzGroups: whatever the guest's servers say, in whatever order, the host's

@@ -26,7 +26,8 @@
 //	atoms                   atoms new to the host VM beyond the guest's budget
 //	name                    a message to a registered name that no rule allows
 //	message                 a message that the rules for its name do not match
-//	rate                    more messages than an operator's rule grants
+//	rate                    more messages than an operator's rule grants, or more discoveries of a
+//	                        process group server than it answers at ease
 //	process                 a message to a process that the guest has no right to
 //	reply                   an answer to nothing that was asked, or not of the right form
 //	spawn                   a request to start a process; answered notsup

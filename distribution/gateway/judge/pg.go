@@ -12,6 +12,9 @@ const (
 	maxPeers = 8
 	// maxMembers bounds how often one group may be joined.
 	maxMembers = 1024
+	// A node discovers a scope once when it starts, and answers a discovery with
+	// one of its own; the host's server answers each with all of its groups.
+	mostDiscovers = 5 // at once, then one a second
 )
 
 // scope is one pg scope as the host's server of it sees the guest (kernel's
@@ -22,6 +25,8 @@ type scope struct {
 	groups map[string]bool
 	host   walk.Pid // the host's server, zero until it was heard of
 	peers  map[walk.Pid]*peer
+
+	discovers bucket
 }
 
 // peer is one server of the guest.
@@ -37,7 +42,7 @@ func (j *Judge) regroup() {
 	for name, groups := range j.rules.groups {
 		s := old[name]
 		if s == nil {
-			s = &scope{name: name, peers: map[walk.Pid]*peer{}}
+			s = &scope{name: name, peers: map[walk.Pid]*peer{}, discovers: burstOf(mostDiscovers, 1)}
 		}
 		s.groups = groups
 		j.scopes[name] = s
@@ -118,6 +123,9 @@ func (t *turn) guestDiscover(s *scope) Verdict {
 }
 
 func (t *turn) discover(s *scope, p, to walk.Pid) Verdict {
+	if !s.discovers.allow(t.now) {
+		return t.refuse(ruleRate)
+	}
 	guest := s.peer(p)
 	if guest == nil {
 		return t.refuse(rulePG)

@@ -162,6 +162,9 @@ func (s *stage) heir() *Judge {
 	}
 	j.rules, j.messages, j.bytes, j.renders = s.j.rules, s.j.messages, s.j.bytes, s.j.renders
 	j.regroup()
+	for name, sc := range s.j.scopes {
+		j.scopes[name].discovers = sc.discovers
+	}
 	return j
 }
 
