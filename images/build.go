@@ -32,7 +32,7 @@ type build struct {
 }
 
 // buildFormat changes when the same inputs give another image than before.
-const buildFormat = "4"
+const buildFormat = "5"
 
 // plan resolves the source and digests what the build will read.
 func (s *Store) plan(ctx context.Context, r Recipe, f fetch) (build, error) {
@@ -188,11 +188,8 @@ func (s *Store) image(ctx context.Context, b build) (Image, error) {
 		return Image{}, fmt.Errorf("make the image of %s: %w", b.recipe.Name, err)
 	}
 	name := string(b.recipe.Name)
-	config := v1.Config{User: "1000:1000", WorkingDir: "/" + appRoot, Labels: map[string]string{
-		labelApp: name, labelRevision: b.revision, labelRelease: string(release),
-		ocispec.AnnotationTitle: name, ocispec.AnnotationVersion: r.Release.Version,
-		ocispec.AnnotationRevision: b.revision, ocispec.AnnotationSource: location(b.recipe),
-	}}
+	config := v1.Config{User: "1000:1000", WorkingDir: "/" + appRoot, Labels: b.told(r)}
+	config.Labels[labelRelease] = string(release)
 	ref := refPrefix + name + ":" + b.digest[:12]
 	labels := b.labels()
 	if notes := notesOf(r.Resolved); notes != nil {
@@ -215,6 +212,37 @@ func (s *Store) image(ctx context.Context, b build) (Image, error) {
 	img, err := s.describe(ctx, i)
 	img.Cached = b.reused
 	return img, err
+}
+
+// told are the labels of a built image that say what it is made from. They go
+// where the image goes, and runtimes copy them into containerd's own labels:
+// each keeps within its bound.
+func (b build) told(r record) map[string]string {
+	name := string(b.recipe.Name)
+	out := map[string]string{
+		labelApp: name, labelRevision: b.revision, ocispec.AnnotationTitle: name, ocispec.AnnotationVersion: r.Release.Version,
+		ocispec.AnnotationRevision: b.revision, ocispec.AnnotationSource: short(location(b.recipe)),
+	}
+	if sum := b.checksum(); sum != "" {
+		out[labelChecksum] = "sha256:" + sum
+	}
+	var took []string
+	for _, d := range r.Resolved {
+		took = append(took, d.line())
+	}
+	if took != nil {
+		out[labelTook] = lines(took)
+	}
+	return out
+}
+
+// checksum is the SHA-256 of the tarball that the source is, "" when it is
+// none.
+func (b build) checksum() string {
+	if b.recipe.Source.Type == app.SourceHex {
+		return b.revision
+	}
+	return b.recipe.Source.SHA256
 }
 
 // maxLabel keeps a label, key included, within containerd's bound of 4096

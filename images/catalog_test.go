@@ -16,8 +16,8 @@ import (
 func TestBill(t *testing.T) {
 	b := build{recipe: Recipe{Name: "a", Version: "1.0.0", Source: app.Source{Type: app.SourceGit, URL: "https://me:secret@example.org/a.git", Ref: "main"}}}
 	r := record{Name: "a", Revision: "abc", Release: Release{Name: "a", Version: "1.0.0", ERTS: "13.1.5", Apps: []string{"a-1.0.0", "kernel-8.5.3"}}, Resolved: []Dependency{
-		{Kind: "hex", Name: "jsx", Repository: "hexpm", Version: "3.1.0", Checksum: "AB", Retired: "old"},
-		{Kind: "hex", Name: "own", Repository: "acme", Version: "1.0.0", Checksum: "CD", Retired: "renamed: retired: no"},
+		{Kind: "hex", Name: "jsx", Repository: "hexpm", Version: "3.1.0", Checksum: "AB", Retired: "old", URL: "https://repo.hex.pm/tarballs/jsx-3.1.0.tar"},
+		{Kind: "hex", Name: "own", Repository: "acme", Version: "1.0.0", Checksum: "CD", Retired: "renamed: retired: no", URL: "https://hex.acme.example/r/tarballs/own-1.0.0.tar"},
 		{Kind: "git", Name: "https://example.org/dep.git", Version: "def"},
 	}}
 	first, err := billOf(b, r, "sha256:12", func(app string) bool { return app == "kernel-8.5.3" })
@@ -37,7 +37,8 @@ func TestBill(t *testing.T) {
 		t.Errorf("packages (-want +got):\n%s\nrelationships: %v", diff, got.Relationships)
 	}
 	text := string(first)
-	for _, want := range []string{`"SPDX-2.3"`, "pkg:hex/jsx@3.1.0", "git+https://example.org/dep.git@def", "retired: old", `"ab"`} {
+	for _, want := range []string{`"SPDX-2.3"`, "pkg:hex/jsx@3.1.0\"", `"https://repo.hex.pm/tarballs/jsx-3.1.0.tar"`,
+		"pkg:hex/own@1.0.0?repository_url=https%3A%2F%2Fhex.acme.example%2Fr", "git+https://example.org/dep.git@def", "retired: old", `"ab"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is missing in %s", want, text)
 		}
@@ -54,6 +55,42 @@ func TestBill(t *testing.T) {
 	}
 	if again, err := billOf(b, r, "sha256:12", func(app string) bool { return app == "kernel-8.5.3" }); err != nil || string(again) != text {
 		t.Errorf("the same build gave another bill: %v", err)
+	}
+}
+
+// TestBillOfPackage: an app that is a package of Hex says where it comes from.
+func TestBillOfPackage(t *testing.T) {
+	b := build{recipe: Recipe{Name: "a", Version: "1.0.0", Source: app.Source{Type: app.SourceHex}}, revision: "ab"}
+	own := Dependency{Kind: "hex", Name: "a", Repository: "hexpm:acme", Version: "1.0.0", Checksum: "ab", URL: "https://repo.hex.pm/repos/acme/tarballs/a-1.0.0.tar"}
+	bill, err := billOf(b, record{Name: "a", Revision: "ab", Resolved: []Dependency{own}}, "sha256:12", func(string) bool { return false })
+	var got spdx
+	if err != nil || json.Unmarshal(bill, &got) != nil {
+		t.Fatal(err)
+	}
+	want := spdxPackage{
+		ID: "SPDXRef-app", Name: "a", Download: own.URL, Checksums: []spdxChecksum{{"SHA256", "ab"}},
+		Refs: []spdxRef{{"PACKAGE-MANAGER", "purl", "pkg:hex/acme/a@1.0.0"}}, Comment: "revision ab",
+	}
+	if diff := cmp.Diff(want, got.Packages[0]); diff != "" {
+		t.Errorf("the app (-want +got):\n%s", diff)
+	}
+	if told := b.told(record{}); told["beamsandbox.checksum"] != "sha256:ab" || told["org.opencontainers.image.source"] != "pkg:hex/a@1.0.0" {
+		t.Errorf("labels %v", told)
+	}
+}
+
+// TestSettled: of a repository count the commits that the lock file names, if
+// it names one: the heads of other branches come with them.
+func TestSettled(t *testing.T) {
+	all := []Dependency{
+		{Kind: "git", Name: "a", Version: "a1"}, {Kind: "git", Name: "a", Version: "a2"}, {Kind: "git", Name: "plugin", Version: "p1"},
+		{Kind: "hex", Name: "h", Version: "1"},
+	}
+	if got := settled(slices.Clone(all), `[{<<"a">>, {git, "a", {ref, "a2"}}, 0}]`); !slices.Equal(got, all[1:]) {
+		t.Errorf("settled are %v, want %v", got, all[1:])
+	}
+	if got := settled(slices.Clone(all), ""); !slices.Equal(got, all) {
+		t.Errorf("without a lock file settled are %v", got)
 	}
 }
 

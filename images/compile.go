@@ -51,7 +51,8 @@ func (s *Store) compile(ctx context.Context, f fetch, b *build, w work) (Release
 	if err != nil {
 		return Release{}, nil, fmt.Errorf("take over the release of %s: %w; the build log is %s", w.name, err, log.path)
 	}
-	return rel, px.resolved(), errors.Join(s.keepLock(*b, w, project.tool), trimHexCache(s.path("hex", "tarballs"), maxHexCache))
+	lock, err := s.keepLock(*b, w, project.tool)
+	return rel, settled(px.resolved(), lock), errors.Join(err, trimHexCache(s.path("hex", "tarballs"), maxHexCache))
 }
 
 // prepare makes the source ready for its tool.

@@ -31,6 +31,8 @@ const (
 	labelPulled   = "beamsandbox.pulled"   // where it was pulled from, by hand
 	labelNotes    = "beamsandbox.notes"    // what the app's owner should know, by lines
 	labelSBOM     = "beamsandbox.sbom"     // digest of the manifest with its bill of materials
+	labelChecksum = "beamsandbox.checksum" // in the OCI configuration: SHA-256 of the source's tarball, if it is one
+	labelTook     = "beamsandbox.took"     // in the OCI configuration: what the build took from outside, by lines
 	labelRelease  = "beamsandbox.release"  // in the OCI configuration: Release as JSON
 
 	labelDiffID = "containerd.io/uncompressed"

@@ -122,6 +122,7 @@ func TestHexDependency(t *testing.T) {
 	if !strings.Contains(got, "found 2.5.6") {
 		t.Errorf("the guest says %q, want the newest recon of 2.5", got)
 	}
+	checkTook(t, g, s, i, registry, "top-secret")
 	t.Run("the same again when there is a newer one", func(t *testing.T) { sameVersions(t, cfg, registry, address) })
 	log, err := os.ReadFile(filepath.Join(cfg.Root, "logs", "top", "build.log"))
 	if err != nil || strings.Contains(string(log), "top-secret") {

@@ -40,27 +40,27 @@ func (s *Store) restoreLock(b build, w work, t tool, log io.Writer) (locked bool
 	return true, nil
 }
 
-// keepLock keeps what the build resolved. The builder wrote it, and a builder
-// alone will read it.
-func (s *Store) keepLock(b build, w work, t tool) error {
+// keepLock keeps what the build resolved, and returns it. The builder wrote
+// it, and a builder alone will read it.
+func (s *Store) keepLock(b build, w work, t tool) (lock string, err error) {
 	root, err := os.OpenRoot(w.src())
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer root.Close() //nolint:errcheck // opened to read
 	data, err := readConfig(root, t.lock)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return "", nil
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	file := s.lockFile(b, t)
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return fmt.Errorf("keep the lock file: %w", err)
+		return "", fmt.Errorf("keep the lock file: %w", err)
 	}
 	if err := os.WriteFile(file, data, 0o644); err != nil {
-		return fmt.Errorf("keep the lock file: %w", err)
+		return "", fmt.Errorf("keep the lock file: %w", err)
 	}
-	return nil
+	return string(data), nil
 }

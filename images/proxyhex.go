@@ -114,6 +114,7 @@ func (r hexRegistry) findNow(ctx context.Context, name, version string) (hexrepo
 func (r hexRegistry) dependency(name string, release hexrepo.Release) Dependency {
 	d := Dependency{
 		Kind: "hex", Name: name, Repository: r.Name, Version: release.Version, Checksum: hex.EncodeToString(release.OuterChecksum),
+		URL: stripUser(strings.TrimRight(r.URL, "/")) + "/tarballs/" + name + "-" + release.Version + ".tar",
 	}
 	if release.Retired != nil {
 		d.Retired = release.Retired.String()

@@ -76,7 +76,7 @@ func TestProxyServesHex(t *testing.T) {
 		t.Error(err)
 	}
 	got[0].Checksum = ""
-	if d := cmp.Diff([]Dependency{{Kind: "hex", Name: "thing", Repository: "hexpm", Version: "1.0.0"}}, got); d != "" {
+	if d := cmp.Diff([]Dependency{{Kind: "hex", Name: "thing", Repository: "hexpm", Version: "1.0.0", URL: registry.URL + "/tarballs/thing-1.0.0.tar"}}, got); d != "" {
 		t.Error(d)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -12,6 +13,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"beamsandbox/reconcile/app"
 )
 
 // spdxType is the media type of an SBOM (IANA, application/spdx+json).
@@ -74,8 +77,11 @@ func billOf(b build, r record, image string, ofOTP func(app string) bool) ([]byt
 		Creation:  spdxCreation{"1970-01-01T00:00:00Z", []string{"Tool: beamsandbox"}},
 	}
 	own := spdxPackage{ID: root, Name: string(r.Name), Version: r.Release.Version, Download: location(b.recipe), Comment: "revision " + r.Revision}
-	if b.recipe.Source.SHA256 != "" {
-		own.Checksums = []spdxChecksum{{"SHA256", b.recipe.Source.SHA256}}
+	if sum := b.checksum(); sum != "" {
+		own.Checksums = []spdxChecksum{{"SHA256", sum}}
+	}
+	if n := slices.IndexFunc(r.Resolved, func(d Dependency) bool { return b.recipe.Source.Type == app.SourceHex && d.Checksum == b.revision }); n >= 0 {
+		own.Download, own.Refs = r.Resolved[n].URL, purlRefs(r.Resolved[n])
 	}
 	s.Packages = append(s.Packages, own)
 	s.Relationships = append(s.Relationships, spdxRelation{s.ID, "DESCRIBES", root})
@@ -101,9 +107,13 @@ func billOf(b build, r record, image string, ofOTP func(app string) bool) ([]byt
 	return json.MarshalIndent(s, "", " ")
 }
 
-// location is a source as SPDX writes it, "git+https://…@commit".
+// location is a source as SPDX writes it, "git+https://…@commit", and a
+// package of Hex as purl-spec does: that is the same from every mirror.
 func location(r Recipe) string {
 	address := stripUser(r.Source.URL)
+	if r.Source.Type == app.SourceHex {
+		return Dependency{Name: hexPackage(r), Version: hexVersion(r), Repository: "hexpm"}.purl()
+	}
 	if address == "" {
 		return "NOASSERTION"
 	}
@@ -119,13 +129,15 @@ const (
 	retired        = "retired: "
 )
 
+func purlRefs(d Dependency) []spdxRef { return []spdxRef{{"PACKAGE-MANAGER", "purl", d.purl()}} }
+
 func resolvedPackage(d Dependency) spdxPackage {
 	p := spdxPackage{Name: d.Name, Version: d.Version, Download: "NOASSERTION"}
 	switch d.Kind {
 	case "git":
 		p.Download = "git+" + stripUser(d.Name) + "@" + d.Version
 	case "hex":
-		p.Refs = []spdxRef{{"PACKAGE-MANAGER", "purl", "pkg:hex/" + d.Name + "@" + d.Version}}
+		p.Download, p.Refs = d.URL, purlRefs(d)
 		if d.Repository != "" && d.Repository != "hexpm" {
 			p.Comment = fromRepository + d.Repository
 		}
@@ -163,7 +175,7 @@ func resolvedIn(bill []byte) ([]Dependency, error) {
 func (p spdxPackage) resolved() Dependency {
 	d := Dependency{Kind: "git", Name: p.Name, Version: p.Version}
 	if len(p.Refs) > 0 {
-		d.Kind, d.Repository = "hex", "hexpm"
+		d.Kind, d.Repository, d.URL = "hex", "hexpm", p.Download
 	}
 	var about string
 	about, d.Retired, _ = strings.Cut(p.Comment, retired)
