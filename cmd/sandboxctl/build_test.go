@@ -13,7 +13,10 @@ import (
 )
 
 // builds is a daemon whose builds print what a source's authors chose.
-type builds struct{ *fakeDaemon }
+type builds struct {
+	*fakeDaemon
+	written chan struct{} // closed when a follower was told
+}
 
 func (b builds) BuildLog(_ context.Context, app string, follow bool, w io.Writer) error {
 	if app != "pulse" {
@@ -31,15 +34,13 @@ func (b builds) BuildLogs(ctx context.Context, w io.Writer) error {
 	if _, err := io.WriteString(w, "pulse compile | \x1b[2Jhello\n"); err != nil {
 		return err
 	}
-	b.mu.Lock()
-	b.host.Settled = true
-	b.mu.Unlock()
+	close(b.written)
 	<-ctx.Done()
 	return nil
 }
 
 func TestBuildLogCommand(t *testing.T) {
-	socket := serveFake(t, builds{&fakeDaemon{}})
+	socket := serveFake(t, builds{&fakeDaemon{}, nil})
 	for _, tt := range []struct {
 		args      []string
 		code      int
@@ -57,17 +58,36 @@ func TestBuildLogCommand(t *testing.T) {
 	}
 }
 
+// heard is what was written, and tells when that began.
+type heard struct {
+	text  bytes.Buffer
+	begun chan struct{}
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	if h.text.Len() == 0 {
+		defer close(h.begun)
+	}
+	return h.text.Write(p)
+}
+
 // sync --wait shows what is built while it waits, unless asked not to.
 func TestSyncShowsBuilds(t *testing.T) {
 	for _, quiet := range []bool{false, true} {
-		d := &fakeDaemon{synced: make(chan struct{})}
-		d.onSync = func(h *status.Host) { h.Fetched = time.Now().Add(time.Hour) }
-		args := []string{"--socket", serveFake(t, builds{d}), "sync", "--wait", "10s"}
-		want := "pulse compile | \\x1b[2Jhello\n"
+		says := heard{begun: make(chan struct{})}
+		b := builds{&fakeDaemon{synced: make(chan struct{})}, make(chan struct{})}
+		args := []string{"--socket", serveFake(t, b), "sync", "--wait", "1m"}
+		want, told := "pulse compile | \\x1b[2Jhello\n", says.begun
 		if quiet {
-			args, want = append(args, "-q"), ""
+			args, want, told = append(args, "-q"), "", b.written
 		}
-		var says bytes.Buffer
+		b.onSync = func(h *status.Host) {
+			select {
+			case <-told: // the host settles after its builds
+			case <-t.Context().Done():
+			}
+			h.Fetched, h.Settled = time.Now().Add(time.Hour), true
+		}
 		c := rootCommand()
 		c.SetArgs(args)
 		c.SetOut(io.Discard)
@@ -75,8 +95,8 @@ func TestSyncShowsBuilds(t *testing.T) {
 		if err := c.ExecuteContext(t.Context()); err != nil {
 			t.Errorf("%v: %v", args, err)
 		}
-		if says.String() != want {
-			t.Errorf("%v printed %q, want %q", args, says.String(), want)
+		if says.text.String() != want {
+			t.Errorf("%v printed %q, want %q", args, says.text.String(), want)
 		}
 	}
 }
