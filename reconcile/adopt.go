@@ -104,7 +104,8 @@ func (s *state) foundTask(t runtime.Task) {
 	e.have = haveOfTask(t)
 	v := &e.view
 	v.Version, v.Isolation, v.Digest, v.Started = e.have.Version, string(app.VM), t.Digest, t.Started
-	v.Image, v.Revision, v.Pid, v.TLS = t.Labels[labelImage], t.Labels[labelRevision], t.Pid, t.Labels[labelTLS] != ""
+	v.Image, v.Revision, v.Notes = t.Labels[labelImage], t.Labels[labelRevision], notesOf(t)
+	v.Pid, v.TLS = t.Pid, t.Labels[labelTLS] != ""
 	if t.State == runtime.Running {
 		return
 	}

@@ -242,7 +242,7 @@ func (w *worker) task(ctx context.Context, net netns.Network) (runtime.Task, err
 			e.have, e.have.Pid = have, task.Pid
 			v := &e.view
 			v.Version, v.Isolation, v.Digest = w.spec.Version, string(w.spec.Isolation), have.Digest
-			v.Pid, v.Started, v.Image, v.Revision, v.TLS = task.Pid, task.Started, image.Ref, image.Revision, overTLS
+			v.Pid, v.Started, v.Image, v.Revision, v.Notes, v.TLS = task.Pid, task.Started, image.Ref, image.Revision, image.Notes, overTLS
 		}
 	})
 	return task, nil

@@ -114,7 +114,8 @@ func (w *worker) load(ctx context.Context) error {
 		if e := s.of(w); e != nil {
 			e.have = have
 			v := &e.view
-			v.Version, v.Isolation, v.Digest, v.Revision = w.spec.Version, string(app.Embedded), have.Digest, image.Revision
+			v.Version, v.Isolation, v.Digest = w.spec.Version, string(app.Embedded), have.Digest
+			v.Revision, v.Notes = image.Revision, image.Notes
 			v.Node, v.Pid, v.Address, v.Image, v.Memory = w.cfg.HostNode, 0, "", "", 0
 			v.Drops, v.Refused, v.Refusals, v.Messages, v.Started = nil, nil, nil, "", now
 		}

@@ -24,6 +24,7 @@ const (
 	labelBuild    = "build"
 	labelRevision = "revision"
 	labelRelease  = "release"
+	labelNotes    = "notes"
 )
 
 // maxLabel is the longest value kept; containerd refuses a label of more than
@@ -50,6 +51,9 @@ func (w *worker) labels() map[string]string {
 		labelRevision: w.image.Revision,
 		labelRelease:  string(release),
 	}
+	if notes := noted(w.image.Notes); notes != "" {
+		labels[labelNotes] = notes
+	}
 	if w.tls {
 		labels[labelTLS] = "1"
 	}
@@ -58,12 +62,29 @@ func (w *worker) labels() map[string]string {
 	return labels
 }
 
+// noted is as many notes as a label holds, one a line.
+func noted(notes []string) string {
+	for n := len(notes); n > 0; n-- {
+		if text := strings.Join(notes[:n], "\n"); len(text) <= maxLabel {
+			return text
+		}
+	}
+	return ""
+}
+
+func notesOf(t runtime.Task) []string {
+	if t.Labels[labelNotes] == "" {
+		return nil
+	}
+	return strings.Split(t.Labels[labelNotes], "\n")
+}
+
 func imageOf(t runtime.Task) (images.Image, bool) {
 	var r runtime.Release
 	if err := json.Unmarshal([]byte(t.Labels[labelRelease]), &r); err != nil || t.Labels[labelImage] == "" {
 		return images.Image{}, false
 	}
-	i := images.Image{Name: t.Name, Ref: t.Labels[labelImage], Revision: t.Labels[labelRevision], Cached: true,
+	i := images.Image{Name: t.Name, Ref: t.Labels[labelImage], Revision: t.Labels[labelRevision], Notes: notesOf(t), Cached: true,
 		Release: images.Release{Name: r.Name, Version: r.Version, ERTS: r.ERTS, Root: r.Root}}
 	if r.Entry != nil {
 		i.Release.Entry = &images.Entry{Args: r.Entry.Args, Env: r.Entry.Env, Dir: r.Entry.Dir}

@@ -123,7 +123,7 @@ func busyHost() status.Host {
 			{Name: "counter", Version: "1.0.0", Isolation: "embedded", Phase: status.Healthy, Started: at.Add(-50 * time.Hour)},
 			{Name: "pulse", Version: "1.1.0", Isolation: "vm", Phase: status.Healthy, Node: "pulse@myhost", Linked: true,
 				Pid: 4711, Address: "10.231.0.1", Memory: 33 << 20, Started: at.Add(-90 * time.Second), Restarts: 2,
-				Health: "200", Image: "beamsandbox.local/pulse:1", Revision: "abc",
+				Health: "200", Image: "beamsandbox.local/pulse:1", Revision: "abc", Notes: []string{"recon 2.5.2 is retired: security: \"\x1btake 2.5.6\""},
 				Stages: []status.Stage{{Name: "image", Took: 3200 * time.Millisecond, Detail: "built"}, {Name: "task", Took: 300 * time.Millisecond}},
 				Components: []status.Component{{ID: "beat", Module: "Elixir.Beat", Title: "Beat", PubSub: "Elixir.P", Topic: "beats", UpdateAssign: "beat", Published: true, Loadable: true},
 					{ID: "rest", Module: "Elixir.Rest", Published: true, Problem: "the host VM cannot load it"}},

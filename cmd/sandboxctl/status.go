@@ -99,6 +99,9 @@ func writeApps(w io.Writer, apps []status.App, now time.Time) {
 		if text := modeText(a.Messages); text != "" {
 			fmt.Fprintf(w, "\nmessages of %s: %s\n", a.Name, text)
 		}
+		for _, n := range a.Notes {
+			fmt.Fprintf(w, "\nnote on %s: %s\n", a.Name, line(n))
+		}
 	}
 }
 
@@ -146,6 +149,9 @@ func writeApp(w io.Writer, a status.App, now time.Time) {
 	row("address", a.Address)
 	row("image", a.Image)
 	row("revision", a.Revision)
+	for _, n := range a.Notes {
+		row("note", n)
+	}
 	row("age", age(a.Started, now))
 	row("memory", bytesText(a.Memory))
 	row("restarts", fmt.Sprint(a.Restarts))

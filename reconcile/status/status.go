@@ -62,6 +62,7 @@ type App struct {
 	Image     string            `json:"image,omitempty"`
 	Revision  string            `json:"revision,omitempty"`
 	Digest    string            `json:"digest,omitempty"`
+	Notes     []string          `json:"notes,omitempty"` // what to know of what runs: a package in it that is retired
 	Linked    bool              `json:"linked"`
 	TLS       bool              `json:"tls,omitempty"` // the guest speaks TLS
 	Started   time.Time         `json:"started,omitzero"`
