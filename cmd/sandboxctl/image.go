@@ -104,7 +104,25 @@ func writeImage(w io.Writer, d status.ImageDetail) error {
 	for _, a := range d.Applications {
 		fmt.Fprintf(t, "holds\t%s\n", line(a))
 	}
+	for _, r := range d.Resolved {
+		fmt.Fprintf(t, "resolved\t%s\n", line(resolvedText(r)))
+	}
 	return t.Flush()
+}
+
+// resolvedText is what a build took from outside, on one line.
+func resolvedText(d status.Dependency) string {
+	text := d.Name + " " + d.Version
+	if d.Repository != "" {
+		text += " from " + d.Repository
+	}
+	if d.Checksum != "" {
+		text += ", sha256 " + d.Checksum
+	}
+	if d.Retired != "" {
+		text += ", retired: " + d.Retired
+	}
+	return text
 }
 
 func imageBuild(client func() *control.Client) *cobra.Command {

@@ -3,6 +3,8 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -12,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"beamsandbox/cmd/internal/control"
 	"beamsandbox/reconcile/status"
 )
 
@@ -66,5 +71,47 @@ func TestWriteImages(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("table %q, want %q", got, want)
+	}
+}
+
+// imageDaemon is a daemon that keeps one image.
+type imageDaemon struct {
+	*fakeDaemon
+	otherCalls
+	detail status.ImageDetail
+}
+
+// otherCalls are those about images that nobody makes.
+type otherCalls interface{ control.Images }
+
+func (d imageDaemon) InspectImage(context.Context, string) (status.ImageDetail, error) {
+	return d.detail, nil
+}
+
+// TestInspect: what a build took from outside is shown to people and to
+// programs, with what it takes to find the same thing again.
+func TestInspect(t *testing.T) {
+	d := imageDaemon{&fakeDaemon{}, nil, status.ImageDetail{
+		Image:   status.Image{App: "pulse", Ref: "beamsandbox.local/pulse:1", Kind: "current", Digest: "sha256:" + strings.Repeat("ab", 32), Bytes: 6 << 20, Built: at},
+		Release: "pulse 1.0.0", ERTS: "13.1.5", Applications: []string{"pulse-1.0.0"},
+		Layers: []status.ImageLayer{{Digest: "sha256:" + strings.Repeat("cd", 32), Bytes: 2 << 20}},
+		Resolved: []status.Dependency{
+			{Kind: "hex", Name: "recon", Version: "2.5.2", Repository: "hexpm", Checksum: strings.Repeat("ef", 32), Retired: "security: \"\x1btake 2.5.6\""},
+			{Kind: "git", Name: "https://git.example/tools.git", Version: strings.Repeat("0", 40)},
+		},
+	}}
+	socket := serveFake(t, d)
+	code, out, diagnostics := ctl(t, "--socket", socket, "image", "inspect", "pulse")
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, diagnostics)
+	}
+	golden(t, "image_inspect.txt", out)
+	code, out, diagnostics = ctl(t, "--socket", socket, "image", "inspect", "pulse", "-o", "json")
+	var got status.ImageDetail
+	if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
+		t.Fatalf("exit code %d: %s, %v", code, diagnostics, err)
+	}
+	if diff := cmp.Diff(d.detail, got); diff != "" {
+		t.Errorf("JSON lost something (-want +got):\n%s", diff)
 	}
 }

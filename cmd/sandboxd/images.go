@@ -53,6 +53,10 @@ func (d *daemon) InspectImage(ctx context.Context, name string) (status.ImageDet
 	for _, l := range i.Layers {
 		out.Layers = append(out.Layers, status.ImageLayer{Digest: l.Digest, Bytes: l.Bytes})
 	}
+	for _, d := range i.Resolved {
+		out.Resolved = append(out.Resolved, status.Dependency{Kind: d.Kind, Name: d.Name, Version: d.Version,
+			Repository: d.Repository, Checksum: d.Checksum, Retired: d.Retired})
+	}
 	return out, nil
 }
 

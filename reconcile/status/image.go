@@ -25,8 +25,19 @@ type ImageDetail struct {
 	Release      string          `json:"release,omitempty"` // "pulse 1.0.0"
 	ERTS         string          `json:"erts,omitempty"`
 	Applications []string        `json:"applications,omitempty"` // "pulse-1.0.0"
+	Resolved     []Dependency    `json:"resolved,omitempty"`     // what its build took from outside
 	Entry        []string        `json:"entry,omitempty"`        // command of an image that holds no release of ours
 	SBOM         json.RawMessage `json:"sbom,omitempty"`         // SPDX 2.3
+}
+
+// Dependency is one thing that a build took from outside.
+type Dependency struct {
+	Kind       string `json:"kind"`                 // hex or git
+	Name       string `json:"name"`                 // package, or address of a git repository
+	Version    string `json:"version"`              // of the package, or the commit
+	Repository string `json:"repository,omitempty"` // the package's registry
+	Checksum   string `json:"checksum,omitempty"`   // SHA-256 of the package's tarball
+	Retired    string `json:"retired,omitempty"`    // why the package's authors retired it
 }
 
 // ImageLayer is one archive of an image.

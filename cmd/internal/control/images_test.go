@@ -20,6 +20,9 @@ type keeper struct {
 	heard  chan struct{}
 }
 
+var detail = status.ImageDetail{Image: pulse, Release: "pulse 1", Resolved: []status.Dependency{
+	{Kind: "hex", Name: "recon", Version: "2.5.6", Repository: "hexpm", Checksum: "ab", Retired: "renamed"}}}
+
 var pulse = status.Image{App: "pulse", Ref: "r", Digest: "sha256:1", Bytes: 7}
 
 func (k *keeper) Images(context.Context) ([]status.Image, error) { return []status.Image{pulse}, nil }
@@ -28,7 +31,7 @@ func (k *keeper) InspectImage(_ context.Context, name string) (status.ImageDetai
 	if name != "pulse" {
 		return status.ImageDetail{}, errors.New("no such image: " + name)
 	}
-	return status.ImageDetail{Image: pulse, Release: "pulse 1"}, nil
+	return detail, nil
 }
 
 func (k *keeper) BuildImage(_ context.Context, app, version string, source io.Reader, log io.Writer) (status.Image, error) {
@@ -83,7 +86,7 @@ func TestImages(t *testing.T) {
 	if all, err := c.Images(ctx); err != nil || !cmp.Equal(all, []status.Image{pulse}) {
 		t.Errorf("Images() = %v, %v", all, err)
 	}
-	if d, err := c.InspectImage(ctx, "pulse"); err != nil || d.Release != "pulse 1" {
+	if d, err := c.InspectImage(ctx, "pulse"); err != nil || !cmp.Equal(d, detail) {
 		t.Errorf("InspectImage(pulse) = %v, %v", d, err)
 	}
 	if _, err := c.InspectImage(ctx, "a&b=c"); err == nil || err.Error() != "no such image: a&b=c" {
