@@ -21,6 +21,9 @@ func (b *bucket) set(rate float64) {
 		b.level = rate
 	}
 	b.rate = rate
+	if rate >= 0 {
+		b.level = min(b.level, rate)
+	}
 }
 
 // take takes n out and returns how long to wait until it is no longer

@@ -158,6 +158,7 @@ func (j *Judge) Set(m policy.Messages) error {
 	if err != nil {
 		return fmt.Errorf("set messages: %w", err)
 	}
+	r.carry(j.rules)
 	j.rules, j.cfg.Messages, j.limits = r, m, m.Limits.WithDefaults()
 	j.pids.exposed, j.refs.exposed = exposed, exposed
 	j.guest.Nodes = unbounded(j.limits.Nodes)

@@ -181,6 +181,42 @@ func TestPolicyChangesOnALiveLink(t *testing.T) {
 	s.refused(s.guest(wire.OpSend, []term.Term{atom(""), worker}, broadcastOf(atom("x"))), Drop, ruleProcess)
 }
 
+// TestPolicyChangesRefillNoBudget: setting the same rules again, or others
+// beside them, does not let a guest send more.
+func TestPolicyChangesRefillNoBudget(t *testing.T) {
+	s := newStage(t, granted())
+	to := []term.Term{gpid(5), atom(""), atom("stats")}
+	put := func() Verdict { return s.guest(wire.OpRegSend, to, castOf(tup(atom("put"), term.Int(1)))) }
+	set := func(rate int) {
+		t.Helper()
+		m := granted()
+		m.Allow = append([]policy.Allow{{To: "stats", Kind: policy.Info}}, m.Allow...)
+		m.Allow[2].Rate = rate
+		if err := s.j.Set(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put()
+	put()
+	set(2)
+	s.refused(put(), Drop, ruleRate)
+	set(1000)
+	s.refused(put(), Drop, ruleRate)
+	s.now = s.now.Add(time.Second)
+	set(3)
+	for range 3 {
+		s.passes(put(), wire.OpRegSend, to, castOf(tup(atom("put"), term.Int(1))))
+	}
+	s.refused(put(), Drop, ruleRate)
+	s.now = s.now.Add(time.Second)
+	for range 3 {
+		s.passes(put(), wire.OpRegSend, to, castOf(tup(atom("put"), term.Int(1))))
+	}
+	s.refused(put(), Drop, ruleRate)
+	set(0)
+	s.passes(put(), wire.OpRegSend, to, castOf(tup(atom("put"), term.Int(1))))
+}
+
 func TestNewRefusesWhatMeansNothing(t *testing.T) {
 	id := wire.Identity{Name: "a@b"}
 	if _, err := New(Config{Guest: id, Host: id}, &Lifetime{}); err == nil {

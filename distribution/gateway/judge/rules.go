@@ -3,6 +3,7 @@ package judge
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -110,6 +111,35 @@ type allowed struct {
 	bucket  bucket
 }
 
+// limit sets the rule's rate and keeps what is left of it.
+func (a *allowed) limit() {
+	if a.bucket.set(float64(a.Rate)); a.Rate == 0 {
+		a.bucket.rate = -1
+	}
+}
+
+// carry takes over what is left of the rates of rules that were there before.
+func (r *rules) carry(before *rules) {
+	if before == nil {
+		return
+	}
+	for name, all := range r.allow {
+		left := slices.Clone(before.allow[name])
+		for _, a := range all {
+			i := slices.IndexFunc(left, a.same)
+			if i < 0 {
+				continue
+			}
+			a.bucket = left[i].bucket
+			a.limit()
+			left = slices.Delete(left, i, i+1)
+		}
+	}
+}
+
+// same says whether two rules are about the same messages.
+func (a *allowed) same(b *allowed) bool { return a.Kind == b.Kind && a.Message == b.Message }
+
 func compile(m policy.Messages) (*rules, error) {
 	r := &rules{groups: map[string]map[string]bool{}, channels: map[string]*channel{}, members: map[home]*channel{}, allow: map[string][]*allowed{}}
 	for _, g := range m.Groups {
@@ -127,9 +157,7 @@ func compile(m policy.Messages) (*rules, error) {
 			return nil, fmt.Errorf("allow %s to %s: %w", a.Kind, a.To, err)
 		}
 		rule := &allowed{Allow: a, pattern: p}
-		if rule.bucket.set(float64(a.Rate)); a.Rate == 0 {
-			rule.bucket.rate = -1
-		}
+		rule.limit()
 		r.allow[a.To] = append(r.allow[a.To], rule)
 	}
 	return r, nil
