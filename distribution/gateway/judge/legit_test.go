@@ -5,6 +5,7 @@ import (
 
 	"beamsandbox/distribution/term"
 	"beamsandbox/distribution/wire"
+	"beamsandbox/policy"
 )
 
 func TestGuestPings(t *testing.T) {
@@ -221,6 +222,44 @@ func TestPubSubBothWays(t *testing.T) {
 	} {
 		if v := s.j.FromHost(s.now, to); v.Action != Drop || v.Rule != ruleTopic {
 			t.Errorf("another topic: action %d by rule %q", v.Action, v.Rule)
+		}
+	}
+}
+
+// TestTopicsOfOtherPubSubs: a topic that is granted of one PubSub is not heard
+// through another one.
+func TestTopicsOfOtherPubSubs(t *testing.T) {
+	m := granted()
+	m.PubSubs = append(m.PubSubs, policy.PubSub{Name: "Elixir.Own.PubSub", Topics: []string{"own"}})
+	s := newStage(t, m)
+	server, _ := s.pubsub() // gpid(61) is in the first one
+	own := tup(atom("join"), gpid(60), atom("Elixir.Own.PubSub.Adapter"), gpid(62))
+	s.passes(s.guest(wire.OpSend, []term.Term{atom(""), server}, own), wire.OpSend, []term.Term{atom(""), hpid(50)}, own)
+	to := func(p term.Pid) func(string) []byte {
+		return func(topic string) []byte {
+			return s.frame(wire.OpSend, []term.Term{atom(""), p}, forward(topic, atom("x"), pubSubDispatcher))
+		}
+	}
+	at := func(name string) func(string) []byte {
+		return func(topic string) []byte {
+			return s.frame(wire.OpRegSend, []term.Term{hpid(4), atom(""), atom(name)}, forward(topic, atom("x"), pubSubDispatcher))
+		}
+	}
+	for name, tc := range map[string]struct {
+		frame      func(string) []byte
+		stats, own bool
+	}{
+		"a worker of the first":      {to(gpid(61)), true, false},
+		"a worker of the second":     {to(gpid(62)), false, true},
+		"a process in neither":       {to(gpid(63)), false, false},
+		"the name of the first":      {at(adapter), true, false},
+		"the name of the second's":   {at("Elixir.Own.PubSub.Adapter_2"), false, true},
+		"a name that is no PubSub's": {at("stats"), false, false},
+	} {
+		for topic, heard := range map[string]bool{"stats:updates": tc.stats, "own": tc.own} {
+			if v := s.j.FromHost(s.now, tc.frame(topic)); (v.Action == Pass) != heard || heard == (v.Rule == ruleTopic) {
+				t.Errorf("%s to %s: action %d by rule %q", topic, name, v.Action, v.Rule)
+			}
 		}
 	}
 }

@@ -84,13 +84,26 @@ func (t *turn) foreignTopic() bool {
 		return false
 	}
 	topic, ok := m.Binary()
-	if !ok {
-		return true
+	return !ok || !t.heard(topic)
+}
+
+// heard says whether the guest may hear a topic where the host sends it: at the
+// name of a PubSub's worker, or at a process in a PubSub's group.
+func (t *turn) heard(topic []byte) bool {
+	channels, s := t.j.rules.channels, t.j.scopes[pubSubScope]
+	if t.c.name != nil {
+		ch := channels[string(t.c.name)]
+		return ch != nil && ch.topic(topic)
 	}
-	for _, ch := range t.j.rules.pubsubs {
-		if ch.topic(topic) {
-			return false
+	if s == nil {
+		return false
+	}
+	for _, guest := range s.peers {
+		for group, in := range guest.joined {
+			if ch := channels[group]; in[t.c.to] > 0 && ch != nil && ch.topic(topic) {
+				return true
+			}
 		}
 	}
-	return true
+	return false
 }

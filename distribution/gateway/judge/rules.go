@@ -63,7 +63,6 @@ const (
 type rules struct {
 	groups   map[string]map[string]bool // by scope
 	channels map[string]*channel        // by adapter, which is group and registered name
-	pubsubs  []*channel                 // each once
 	members  map[home]*channel          // by group of any other scope
 	allow    map[string][]*allowed      // by registered name
 }
@@ -204,7 +203,6 @@ func (r *rules) pubSub(p policy.PubSub) {
 	if len(p.Dispatchers) == 0 {
 		c.dispatchers[pubSubDispatcher] = true
 	}
-	r.pubsubs = append(r.pubsubs, c)
 	pool := p.Pool
 	if pool <= 0 {
 		pool = defaultPool
