@@ -58,7 +58,7 @@ func exposed(t *testing.T) *stage {
 	m := granted()
 	m.Limits = policy.Limits{Atoms: -1, Messages: -1, Bytes: -1, Grants: -1, Monitors: -1}
 	s := newStage(t, m)
-	s.j.pids.exposed, s.j.refs.exposed = true, true
+	s.expose(true)
 	s.prepare()
 	s.host(wire.OpLink, []term.Term{hpid(3), gpid(9)}, nil)
 	return s
@@ -91,8 +91,10 @@ func (l loose) signal(s *stage) (term.Tuple, term.Term) {
 	case 8:
 		return tup(term.Int(wire.OpSpawnReply), href(20), caller, term.Int(0), atom("system_limit")), nil
 	case 9:
+		s.guest(wire.OpSpawnReply, []term.Term{href(20), caller, term.Int(2), me}, nil)
 		return tup(term.Int(wire.OpMonitorExit), me, caller, href(20), reason), nil
 	case 10:
+		s.guest(wire.OpSpawnReply, []term.Term{href(20), caller, term.Int(2), me}, nil)
 		return tup(term.Int(wire.OpPayloadMonitorExit), me, caller, href(20)), reason
 	case 11:
 		return tup(term.Int(wire.OpExit), me, caller, reason), nil

@@ -322,7 +322,7 @@ func BenchmarkBroadcast(b *testing.B) {
 				m := granted()
 				m.Limits = policy.Limits{Messages: -1, Bytes: -1}
 				s := newStage(b, m)
-				s.j.pids.exposed, s.j.refs.exposed = exposed, exposed
+				s.expose(exposed)
 				_, worker := s.pubsub()
 				frame := s.frame(wire.OpSend, []term.Term{atom(""), worker}, broadcastOf(tup(atom("stats"), bin(strings.Repeat("x", size)), term.Map{{Key: atom("count"), Value: term.Int(1)}})))
 				b.SetBytes(int64(len(frame)))
@@ -343,7 +343,7 @@ func BenchmarkHostCallAndReply(b *testing.B) {
 			m := granted()
 			m.Limits = policy.Limits{Messages: -1, Bytes: -1}
 			s := newStage(b, m)
-			s.j.pids.exposed, s.j.refs.exposed = exposed, exposed
+			s.expose(exposed)
 			tag := alias(href(1))
 			call := s.frame(wire.OpSend, []term.Term{atom(""), gpid(8)}, tup(atom("$gen_call"), tup(hpid(3), tag), atom("get")))
 			h := s.read(s.j.FromHost(s.now, append([]byte{}, call...)).Forward[0])

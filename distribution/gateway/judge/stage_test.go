@@ -168,6 +168,11 @@ func (s *stage) heir() *Judge {
 	return j
 }
 
+// expose has the guest see the host's identifiers as they are, or not.
+func (s *stage) expose(all bool) {
+	s.j.cfg.Exposed, s.j.pids.exposed, s.j.refs.exposed = all, all, all
+}
+
 // passes wants what the guest sent to come out as that.
 func (s *stage) passes(v Verdict, op wire.Op, rest []term.Term, message term.Term) {
 	s.t.Helper()
