@@ -344,11 +344,7 @@ func BenchmarkHostCallAndReply(b *testing.B) {
 			m.Limits = policy.Limits{Messages: -1, Bytes: -1}
 			s := newStage(b, m)
 			s.expose(exposed)
-			tag := alias(href(1))
-			call := s.frame(wire.OpSend, []term.Term{atom(""), gpid(8)}, tup(atom("$gen_call"), tup(hpid(3), tag), atom("get")))
-			h := s.read(s.j.FromHost(s.now, append([]byte{}, call...)).Forward[0])
-			known := h.message.(term.Tuple)[1].(term.Tuple)[1]
-			reply := s.frame(wire.OpAliasSend, []term.Term{gpid(8), known.(term.List).Tail}, tup(known, atom("ok")))
+			call, reply := s.callAndReply()
 			in := make([]byte, 0, 4096)
 			b.ReportAllocs()
 			for b.Loop() {

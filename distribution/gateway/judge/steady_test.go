@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -26,6 +27,44 @@ func TestFramesTakeNoMemory(t *testing.T) {
 			none(t, "of the host", func() Verdict { return s.j.FromHost(s.now, append(in[:0], asked...)) })
 		})
 	}
+}
+
+// TestCallAndReplyTakeNoMemory: neither the host's call nor the answer to its
+// alias costs anything, where the guest knows the host's processes by other
+// numbers and where not.
+func TestCallAndReplyTakeNoMemory(t *testing.T) {
+	for _, exposed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("exposed=%v", exposed), func(t *testing.T) {
+			m := granted()
+			m.Limits = policy.Limits{Messages: -1, Bytes: -1}
+			s := newStage(t, m)
+			s.expose(exposed)
+			call, reply := s.callAndReply()
+			var in [2][]byte
+			in[0], in[1] = make([]byte, 0, 4096), make([]byte, 0, 4096)
+			n := testing.AllocsPerRun(200, func() {
+				if v := s.j.FromHost(s.now, append(in[0][:0], call...)); v.Action != Pass {
+					t.Fatal(v.Rule)
+				}
+				if v := s.j.FromGuest(s.now, append(in[1][:0], reply...)); v.Action != Pass {
+					t.Fatal(v.Rule)
+				}
+			})
+			if n != 0 {
+				t.Errorf("a call and its answer take %v allocations", n)
+			}
+		})
+	}
+}
+
+// callAndReply is a call that the host may make again and again, and the guest's
+// answer to its alias.
+func (s *stage) callAndReply() (call, reply []byte) {
+	s.t.Helper()
+	call = s.frame(wire.OpSend, []term.Term{atom(""), gpid(8)}, tup(atom("$gen_call"), tup(hpid(3), alias(href(1))), atom("get")))
+	h := s.read(s.j.FromHost(s.now, append([]byte{}, call...)).Forward[0])
+	known := h.message.(term.Tuple)[1].(term.Tuple)[1]
+	return call, s.frame(wire.OpAliasSend, []term.Term{gpid(8), known.(term.List).Tail}, tup(known, atom("ok")))
 }
 
 func none(t *testing.T, whose string, judge func() Verdict) {
