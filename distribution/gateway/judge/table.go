@@ -22,6 +22,7 @@ type table[K comparable] struct {
 	numbers map[K]uint32
 	shown   map[uint32]*entry[K]
 	queue   []uint32
+	spare   []*entry[K] // of what was forgotten, for what is shown next
 }
 
 type entry[K comparable] struct {
@@ -54,9 +55,22 @@ func (t *table[K]) show(k K) (n uint32, ok bool) {
 			break
 		}
 	}
-	t.numbers[k], t.shown[n] = n, &entry[K]{key: k}
+	t.numbers[k], t.shown[n] = n, t.entry(k)
 	t.queue = append(t.queue, n)
 	return n, true
+}
+
+// entry is a new one, in memory that is used again: every call of the host shows
+// a reference.
+func (t *table[K]) entry(k K) *entry[K] {
+	last := len(t.spare) - 1
+	if last < 0 {
+		return &entry[K]{key: k}
+	}
+	e := t.spare[last]
+	t.spare = t.spare[:last]
+	*e = entry[K]{key: k}
+	return e
 }
 
 // forget drops one identifier that was not used since it was last asked about
@@ -69,6 +83,7 @@ func (t *table[K]) forget() {
 		if e.pins == 0 && !e.used {
 			delete(t.shown, n)
 			delete(t.numbers, e.key)
+			t.spare = append(t.spare, e)
 			return
 		}
 		e.used = false
