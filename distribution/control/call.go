@@ -166,6 +166,14 @@ func (n *Node) expect(ref term.Ref) (<-chan reply, error) {
 	return ch, nil
 }
 
+// waits reports whether a call waits for the answer to ref.
+func (n *Node) waits(ref term.Ref) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, ok := n.waiting[ref]
+	return ok
+}
+
 // forget drops the answer to ref if it still comes.
 func (n *Node) forget(ref term.Ref) {
 	n.mu.Lock()

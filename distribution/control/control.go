@@ -39,10 +39,30 @@ type Config struct {
 	// the handshake.
 	Secure func(ctx context.Context, conn net.Conn) (net.Conn, error)
 
+	// Limits bounds what Peer may send, where it is not trusted. Beyond
+	// Messages and Bytes the connection is closed, beyond Depth and Nodes one
+	// call fails.
+	Limits Limits
+	// Survive is deferred in each goroutine of a connection and may recover from
+	// a panic, which then ends that connection alone; nil lets it pass.
+	Survive func(what string)
+
 	MaxFrame int           // bytes of one answer; 0 means 16 MiB
 	TickTime time.Duration // Peer's net_ticktime; 0 means 60 s, OTP's default
 	Wait     time.Duration // how long Host.Call waits for a connection; 0 means 2 s
 	Log      *slog.Logger  // nil logs nothing
+}
+
+// Limits are those of a peer. Zero fields mean no more than what holds for every
+// term and every frame.
+type Limits struct {
+	Depth, Nodes    int // of one answer, as in term.Limits
+	Messages, Bytes int // a second, and so many at once
+}
+
+// Hostile are Limits for a peer that runs anybody's code.
+func Hostile() Limits {
+	return Limits{Depth: 64, Nodes: 200_000, Messages: 2000, Bytes: 16 << 20}
 }
 
 const (
@@ -75,6 +95,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Wait <= 0 {
 		c.Wait = defaultWait
+	}
+	if c.Survive == nil {
+		c.Survive = func(string) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -100,7 +99,7 @@ func shakeHands(ctx context.Context, cfg Config, cookie app.Secret, conn net.Con
 	if !stop() {
 		return nil, fmt.Errorf("shake hands: %w: %w", ErrUnreachable, context.Cause(ctx))
 	}
-	return start(cfg, self, peer, conn, bufio.NewReaderSize(conn, 16<<10)), nil
+	return start(cfg, self, peer, conn), nil
 }
 
 // connect opens the connection in the way that is configured.

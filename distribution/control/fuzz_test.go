@@ -53,7 +53,7 @@ func FuzzTake(f *testing.F) {
 		conn := &sink{}
 		n := &Node{
 			cfg: Config{Log: slog.New(slog.DiscardHandler)}, self: self, peer: peerID, pid: pid, conn: conn,
-			waiting: make(map[term.Ref]chan<- reply), quit: make(chan struct{}),
+			waiting: make(map[term.Ref]chan<- reply), turns: make(chan struct{}, 1), quit: make(chan struct{}),
 		}
 		waits, err := n.expect(ref)
 		if err != nil {

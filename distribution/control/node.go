@@ -1,13 +1,10 @@
 package control
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +22,9 @@ type Node struct {
 	peer wire.Identity
 	pid  term.Pid // the one process of ours that the peer sees
 	conn net.Conn
+	in   *intake
+	// turns holds a token for each answer that is decoded now.
+	turns chan struct{}
 
 	writing  sync.Mutex
 	wrote    atomic.Bool // since the last tick
@@ -45,21 +45,40 @@ type reply struct {
 	err   error
 }
 
+// decoding bounds the answers that all Nodes of the process decode at once: each
+// may take a hundred times its bytes.
+var decoding = make(chan struct{}, 4)
+
+// errDefect ends a connection whose goroutine panicked.
+var errDefect = errors.New("a defect of ours ended the connection, see the log")
+
 // start runs an established connection.
-func start(cfg Config, self, peer wire.Identity, conn net.Conn, r *bufio.Reader) *Node {
+func start(cfg Config, self, peer wire.Identity, conn net.Conn) *Node {
 	n := &Node{
 		cfg:     cfg,
 		self:    self,
 		peer:    peer,
 		pid:     term.Pid{Node: term.Atom(self.Name), ID: 1, Creation: self.Creation},
 		conn:    conn,
+		in:      newIntake(cfg, conn),
+		turns:   decoding,
 		waiting: make(map[term.Ref]chan<- reply),
 		done:    make(chan struct{}),
 		quit:    make(chan struct{}),
 	}
-	n.wg.Go(func() { n.read(r) })
-	n.wg.Go(n.tick)
+	n.wg.Go(func() {
+		defer close(n.done)
+		n.run("read from "+peer.Name, n.read)
+	})
+	n.wg.Go(func() { n.run("tick to "+peer.Name, n.tick) })
 	return n
+}
+
+// run ends the connection with f, also where f panics and that is survived.
+func (n *Node) run(what string, f func()) {
+	defer n.fail(errDefect) // has no effect on a connection that has ended
+	defer n.cfg.Survive(what)
+	f()
 }
 
 // Peer is who the other node says it is.
@@ -100,14 +119,9 @@ func (n *Node) fail(reason error) {
 }
 
 // read takes frames in until the connection ends.
-func (n *Node) read(r *bufio.Reader) {
-	defer close(n.done)
-	// A peer sends something at least every quarter of its tick time, and is
-	// held for dead after five quarters, as net_kernel does.
-	patient := &patientReader{conn: n.conn, r: r, patience: n.cfg.TickTime * 5 / 4}
-	var buf []byte
+func (n *Node) read() {
 	for {
-		frame, err := wire.ReadFrame(patient, buf, n.cfg.MaxFrame)
+		frame, err := n.in.next(n.wants)
 		if err != nil {
 			n.fail(readError(err))
 			return
@@ -116,40 +130,7 @@ func (n *Node) read(r *bufio.Reader) {
 			n.fail(err)
 			return
 		}
-		if buf = frame; cap(buf) > 1<<20 {
-			buf = nil // one large answer shall not stay in memory
-		}
 	}
-}
-
-// readError words why nothing more can be read.
-func readError(err error) error {
-	switch {
-	case errors.Is(err, io.EOF):
-		return errors.New("the node closed the connection or ended")
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errors.New("the node fell silent, not even ticks came")
-	case errors.Is(err, wire.ErrTooLarge):
-		return fmt.Errorf("the node sent too much: %w", err)
-	}
-	return err
-}
-
-// patientReader gives every single read of conn its own deadline, so that a
-// large frame may take its time as long as bytes come.
-type patientReader struct {
-	conn     net.Conn
-	r        *bufio.Reader
-	patience time.Duration
-}
-
-func (p *patientReader) Read(b []byte) (int, error) {
-	if p.r.Buffered() == 0 {
-		if err := p.conn.SetReadDeadline(time.Now().Add(p.patience)); err != nil {
-			return 0, err
-		}
-	}
-	return p.r.Read(b)
 }
 
 // tick sends an empty frame whenever nothing else was sent for a quarter of

@@ -37,7 +37,39 @@ func dial(t testing.TB, cfg Config) *Node {
 func TestCallsOnRealNode(t *testing.T) {
 	mapper := erltest.EPMD(t)
 	peer := erltest.Start(t, mapper, "ctl_calls")
-	n := dial(t, realConfig(mapper, peer, "control_a@vm"))
+	for name, limits := range map[string]Limits{"trusted": {}, "as of a guest": Hostile()} {
+		t.Run(name, func(t *testing.T) {
+			cfg := realConfig(mapper, peer, "control_a@vm")
+			cfg.Limits = limits
+			realCalls(t, peer, dial(t, cfg))
+		})
+	}
+}
+
+// A real node that floods us loses its connection, and can be called over
+// another one.
+func TestRealNodeThatFloods(t *testing.T) {
+	mapper := erltest.EPMD(t)
+	peer := erltest.Start(t, mapper, "ctl_flood")
+	cfg := realConfig(mapper, peer, "control_a@vm")
+	cfg.Limits = Hostile()
+	n := dial(t, cfg)
+	peer.Eval("register(flood, spawn(fun F() -> receive {'$gen_call', {P, _}, _} -> (fun G() -> P ! {make_ref(), lists:duplicate(100, [])}, G() end)() after infinity -> F() end end)).")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := n.genCall(ctx, "flood", term.Tuple{}); !errors.Is(err, ErrDown) || !errors.Is(n.Err(), errFlood) {
+		t.Errorf("flooded: %v, and the connection: %v", err, n.Err())
+	}
+	peer.Eval("exit(whereis(flood), kill).")
+	cfg.Name = "control_b@vm" // it still tries to reach the first one
+	if got, err := dial(t, cfg).Call(t.Context(), "erlang", "+", term.Int(40), term.Int(2)); err != nil || got != term.Int(42) {
+		t.Errorf("next connection: %v, %v", got, err)
+	}
+}
+
+// realCalls makes calls of many kinds.
+func realCalls(t *testing.T, peer *erltest.Erl, n *Node) {
+	t.Helper()
 	big := make(term.Map, 0, 5000)
 	for i := range 5000 {
 		big = append(big, term.Pair{Key: term.Binary(fmt.Sprintf("key-%05d", i)), Value: term.Int(i)})

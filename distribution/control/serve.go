@@ -24,7 +24,8 @@ func (n *Node) take(frame []byte) error {
 	}
 	switch c.Op {
 	case wire.OpSend, wire.OpSendSender, wire.OpSendTT, wire.OpSendSenderTT:
-		return n.takeSend(c, payload)
+		n.takeSend(c, payload)
+		return nil
 	case wire.OpRegSend, wire.OpRegSendTT:
 		return n.takeRegSend(c, payload)
 	case wire.OpMonitorExit, wire.OpPayloadMonitorExit:
@@ -43,36 +44,69 @@ func (n *Node) take(frame []byte) error {
 	return nil
 }
 
-// takeSend takes an answer {Ref, Reply} to our process.
-func (n *Node) takeSend(c wire.Control, payload []byte) error {
-	if to, ok := c.ToPid(); !ok || to != n.pid {
-		return nil
+// wants reports whether somebody waits for a frame that begins with head.
+func (n *Node) wants(head []byte) (bool, error) {
+	c, payload, err := wire.SplitFrame(head)
+	if err != nil {
+		return false, fmt.Errorf("take message: of its first %d bytes: %w", len(head), err)
 	}
-	ref, ok := answerRef(payload)
+	_, ok := n.question(c, payload)
+	return ok, nil
+}
+
+// question is the call that waits for this message, by no more than the
+// beginning of payload. What belongs to no call is not decoded at all: who we
+// call may send whatever he likes.
+func (n *Node) question(c wire.Control, payload []byte) (ref term.Ref, waits bool) {
+	switch c.Op {
+	case wire.OpSend, wire.OpSendSender, wire.OpSendTT, wire.OpSendSenderTT:
+		if to, ok := c.ToPid(); !ok || to != n.pid {
+			return term.Ref{}, false
+		}
+		ref, waits = answerRef(payload)
+	case wire.OpMonitorExit, wire.OpPayloadMonitorExit:
+		ref, waits = c.Ref()
+	}
+	return ref, waits && n.waits(ref)
+}
+
+// takeSend takes an answer {Ref, Reply} to our process. We send no alias, so
+// nothing that is sent to one is an answer.
+func (n *Node) takeSend(c wire.Control, payload []byte) {
+	ref, ok := n.question(c, payload)
 	if !ok {
-		n.cfg.Log.Debug("drop message that is no answer", "node", n.peer.Name)
-		return nil
+		return
 	}
-	message, rest, err := term.Decode(payload)
+	message, err := n.decode(payload, n.cfg.Limits.Nodes)
+	if err != nil {
+		n.deliver(ref, reply{err: fmt.Errorf("read the answer: %w", err)})
+		return
+	}
+	n.deliver(ref, reply{value: message.(term.Tuple)[1]})
+}
+
+// decode reads one term within Limits, when its turn has come.
+func (n *Node) decode(payload []byte, nodes int) (term.Term, error) {
+	n.turns <- struct{}{}
+	defer func() { <-n.turns }()
+	t, rest, err := term.Limits{Depth: n.cfg.Limits.Depth, Nodes: nodes}.Decode(payload)
 	if err == nil && len(rest) != 0 {
 		err = fmt.Errorf("%d bytes follow the answer", len(rest))
 	}
-	if err != nil {
-		n.deliver(ref, reply{err: fmt.Errorf("read the answer: %w", err)})
-		return nil
-	}
-	n.deliver(ref, reply{value: message.(term.Tuple)[1]})
-	return nil
+	return t, err
 }
 
 // answerRef is Ref of an encoded {Ref, Reply}: 131, 104, 2, Ref, … It is read
 // alone, so that a call can be told when its Reply is beyond the limits.
 func answerRef(payload []byte) (term.Ref, bool) {
-	const smallTuple = 104
-	if len(payload) < 3 || payload[1] != smallTuple || payload[2] != 2 {
+	const smallTuple, newReference, newerReference = 104, 114, 90
+	if len(payload) < 4 || payload[1] != smallTuple || payload[2] != 2 {
 		return term.Ref{}, false
 	}
-	t, _, err := term.Limits{Depth: 2, Nodes: 8}.DecodeBare(payload[3:])
+	if payload[3] != newReference && payload[3] != newerReference {
+		return term.Ref{}, false
+	}
+	t, _, err := term.Limits{Depth: 1, Nodes: 2}.DecodeBare(payload[3:])
 	if err != nil {
 		return term.Ref{}, false
 	}
@@ -116,16 +150,23 @@ func isAuth(message term.Term) (term.Pid, term.Term, bool) {
 	return pid, from[1], ok
 }
 
+// maxReasonNodes bounds the reason of a server that went down, of which an error
+// shows the beginning.
+const maxReasonNodes = 10_000
+
 // takeMonitorExit ends the call whose server went down.
 func (n *Node) takeMonitorExit(c wire.Control, payload []byte) error {
 	ref, ok := c.Ref()
 	if !ok {
 		return errors.New("take message: monitor exit without a reference")
 	}
+	if !n.waits(ref) {
+		return nil
+	}
 	reason := c.Reason()
 	if c.Op == wire.OpPayloadMonitorExit {
 		var err error
-		if reason, _, err = term.Decode(payload); err != nil {
+		if reason, err = n.decode(payload, maxReasonNodes); err != nil {
 			reason = term.Atom("unreadable")
 		}
 	}

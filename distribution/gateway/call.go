@@ -95,6 +95,7 @@ func (c *caller) connected(ctx context.Context) (*control.Node, error) {
 	node, err := control.Dial(ctx, control.Config{
 		Name: "sandbox-gateway@" + host, Cookies: c.m.guestSecrets, Secure: c.m.guestConn, Peer: spec.Node,
 		Addr: spec.Guest, MaxFrame: maxAnswer, TickTime: c.m.s.cfg.Tick, Log: c.m.s.cfg.Log,
+		Limits: control.Hostile(), Survive: c.m.s.survive,
 	})
 	if err != nil {
 		return nil, err
