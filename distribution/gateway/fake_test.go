@@ -146,10 +146,16 @@ func everything(name string, creation uint32) wire.Identity {
 	return wire.Identity{Name: name, Flags: all, Creation: creation}
 }
 
-// linked makes a link, dialed by the host, and returns both ends.
+// linked has the guest ask for its name, and joined.
 func (s *scene) linked() (host, guest peer) {
 	s.t.Helper()
 	s.boot()
+	return s.joined()
+}
+
+// joined makes a link, dialed by the host, and returns both ends.
+func (s *scene) joined() (host, guest peer) {
+	s.t.Helper()
 	answer := s.accepted(s.guest, everything("pulse@vm", 42), "guest's", nil)
 	host.conn = s.dialed(s.node().Port)
 	host.sees, host.err = wire.Dial(host.conn, everything("web@vm", 41), app.NewSecret("cluster's"), 9)

@@ -231,10 +231,10 @@ func TestDefectEndsOneSessionOnly(t *testing.T) {
 			t.Error("broken session answers")
 		}
 	}
-	answer := s.accepted(s.guest, everything("pulse@vm", 42), "guest's", nil)
-	_ = answer
-	if c := s.dialed(s.node().Port); c == nil {
-		t.Error("member is gone")
+	host, guest := s.joined()
+	small(t, guest, host, "pulse@vm", 42)
+	if n := s.node(); !n.Up || len(n.Refused) > 0 || n.Closed > 0 {
+		t.Errorf("after the defects the member is %+v", n)
 	}
 }
 
