@@ -143,8 +143,11 @@ func (l loose) anything(depth int) term.Term {
 		return term.List{Elems: append(l.several(depth-1), atom("last")), Tail: term.Int(l.IntN(9))}
 	}
 	var m term.Map
-	for n := range l.IntN(4) {
-		m = append(m, term.Pair{Key: term.Int(n), Value: l.anything(depth - 1)})
+	for range l.IntN(4) {
+		m = append(m, term.Pair{Key: l.anything(depth - 1), Value: l.anything(depth - 1)})
+	}
+	if len(m) > 0 && l.IntN(8) == 0 { // in another way, very likely: no node takes it
+		m = append(m, term.Pair{Key: m[0].Key, Value: term.Int(0)})
 	}
 	return m
 }

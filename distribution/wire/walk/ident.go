@@ -1,9 +1,6 @@
 package walk
 
-import (
-	"encoding/binary"
-	"slices"
-)
+import "encoding/binary"
 
 // Node says whose process or reference an identifier is.
 type Node uint8
@@ -123,43 +120,4 @@ func (r Ref) Put(body []byte) {
 	for i := range int(r.Len) {
 		binary.BigEndian.PutUint32(body[4+4*i:], r.Words[i])
 	}
-}
-
-// twice says whether a number comes twice; it changes their order.
-func twice(hashes []uint64) bool {
-	if len(hashes) <= 12 {
-		for i, h := range hashes {
-			if slices.Contains(hashes[:i], h) {
-				return true
-			}
-		}
-		return false
-	}
-	slices.Sort(hashes)
-	for i := 1; i < len(hashes); i++ {
-		if hashes[i] == hashes[i-1] {
-			return true
-		}
-	}
-	return false
-}
-
-// mix is a step of a hash that needs to spread well and no more: who makes two
-// keys collide has only his own term refused.
-func mix(h, v uint64) uint64 {
-	h = (h ^ v) * 0x9E3779B97F4A7C15
-	return h ^ h>>29
-}
-
-func hashBytes(h uint64, b []byte) uint64 {
-	h = mix(h, uint64(len(b)))
-	for len(b) >= 8 {
-		h = mix(h, binary.LittleEndian.Uint64(b))
-		b = b[8:]
-	}
-	var last uint64
-	for i, c := range b {
-		last |= uint64(c) << (8 * i)
-	}
-	return mix(h, last)
 }

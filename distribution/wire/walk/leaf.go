@@ -214,33 +214,3 @@ func (w *Walker) fun(tag byte) Reason {
 	w.left = append(w.left, level{left: int32(n) + 1, kind: tagSmallTuple})
 	return OK
 }
-
-// hash is a number by which an atomic map key is told from the others of its
-// map; keys that are equal in spite of different bytes get equal numbers, or
-// are left to be compared as terms.
-func (w *Walker) hash(key []byte) uint64 {
-	switch key[0] {
-	case tagSmallInteger:
-		return mix(tagInteger, uint64(key[1]))
-	case tagInteger:
-		return mix(tagInteger, uint64(int64(int32(binary.BigEndian.Uint32(key[1:])))))
-	case tagAtom, tagSmallAtom, tagAtomUTF8, tagSmallAtomUTF8:
-		name, _ := atomAt(key)
-		for _, c := range name {
-			if c >= utf8.RuneSelf {
-				w.compound = true
-			}
-		}
-		return hashBytes(tagAtom, name)
-	case tagBinary:
-		return hashBytes(tagBinary, key[5:])
-	case tagNewPid:
-		p, _ := pidAt(key, w.Names)
-		if p.Node == Other {
-			w.compound = true
-		}
-		return mix(mix(uint64(p.Node)<<8|tagNewPid, uint64(p.ID)<<32|uint64(p.Serial)), uint64(p.Creation))
-	}
-	w.compound = true
-	return hashBytes(uint64(key[0])<<32, key)
-}

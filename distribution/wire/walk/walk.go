@@ -8,8 +8,6 @@
 // pure and takes no memory in the steady state.
 package walk
 
-import "beamsandbox/distribution/term"
-
 // Tags of the external term format that can come from a node of OTP 25 or
 // later; all others are refused.
 const (
@@ -83,39 +81,33 @@ type Walker struct {
 	// Ref is the same for references, with the creation and the words.
 	Ref func(r Ref, body []byte) bool
 
-	left     []level
-	hashes   []uint64
-	nodes    int
-	compound bool
-	buf      []byte
-	off      int
+	left   []level
+	hashes []uint64
+	nodes  int
+	buf    []byte
+	off    int
 }
 
 // level is one open tuple, list or map.
 type level struct {
-	left   int32 // elements still to come
-	kind   uint8 // the tag
-	hashes int32 // map: where its keys' hashes begin
+	left   int32  // elements still to come
+	hashes int32  // map: where its keys' hashes begin
+	kind   uint8  // the tag
+	keys   uint8  // how many keys of maps it is in
+	hash   uint64 // in a key: of the elements so far
+	key    uint64 // map in a key: hash of the key whose value comes next
 }
 
 // Walk goes through the one term, without version byte, that b begins with and
 // returns its length in bytes. The term may have been changed in part by the
 // callbacks when it does not pass.
 func (w *Walker) Walk(b []byte) (n int, why Reason) {
-	w.buf, w.off, w.nodes, w.compound = b, 0, w.Nodes, false
+	w.buf, w.off, w.nodes = b, 0, w.Nodes
 	w.left, w.hashes = w.left[:0], w.hashes[:0]
 	why = w.walk()
 	n, w.buf = w.off, nil
 	if cap(w.hashes) > keepHashes {
 		w.hashes = nil
-	}
-	if why == OK && w.compound && !w.Lenient {
-		// Keys that are tuples, lists or maps are compared by building them:
-		// rare, and within the same limits.
-		limits := term.Limits{Depth: maxDepth, Nodes: w.Nodes + 1}
-		if _, _, err := limits.DecodeBare(b[:n]); err != nil {
-			return n, Malformed
-		}
 	}
 	return n, why
 }
@@ -161,27 +153,39 @@ func (w *Walker) open(tag byte) Reason {
 	if n*each > w.nodes {
 		return Nodes
 	}
-	if top := len(w.left) - 1; top >= 0 && w.left[top].kind == tagMap && w.left[top].left%2 == 0 {
-		w.compound = true
-		w.hashes = append(w.hashes, uint64(w.off)) // keys are compared later, any number that differs will do
-	}
 	// The tail of a list continues the list: its depth costs nothing.
 	if top := len(w.left) - 1; tag == tagList && top >= 0 && w.left[top].kind == tagList && w.left[top].left == 1 {
 		w.left[top].left = int32(n) + 1
 		return OK
 	}
-	if len(w.left) >= min(w.Depth, maxDepth) {
+	l := level{left: int32(n * each), kind: tag, hashes: int32(len(w.hashes)), keys: w.keys()}
+	if len(w.left) >= min(w.Depth, maxDepth) || tag == tagMap && l.keys == maxKeyDepth {
 		return Depth
 	}
-	n *= each
-	if tag == tagList {
-		n++
+	if l.keys > 0 {
+		l.hash = begin(tag, n)
 	}
-	w.left = append(w.left, level{left: int32(n), kind: tag, hashes: int32(len(w.hashes))})
-	if n == 0 {
+	if tag == tagList {
+		l.left++
+	}
+	w.left = append(w.left, l)
+	if l.left == 0 {
 		return w.end()
 	}
 	return OK
+}
+
+// keys is how many keys of maps the next term is in, itself included; 0 where
+// nobody asks.
+func (w *Walker) keys() uint8 {
+	top := len(w.left) - 1
+	if top < 0 || w.Lenient {
+		return 0
+	}
+	if l := &w.left[top]; l.kind == tagMap && l.left%2 == 0 {
+		return l.keys + 1
+	}
+	return w.left[top].keys
 }
 
 // closed accounts for a finished leaf that began at start.
@@ -191,8 +195,8 @@ func (w *Walker) closed(start int) Reason {
 		return OK
 	}
 	l := &w.left[top]
-	if l.kind == tagMap && l.left%2 == 0 && !w.Lenient {
-		w.hashes = append(w.hashes, w.hash(w.buf[start:w.off]))
+	if (l.keys > 0 || l.kind == tagMap && l.left%2 == 0) && !w.Lenient {
+		w.leafHash(l, w.buf[start:w.off])
 	}
 	l.left--
 	if l.left == 0 {
@@ -212,9 +216,13 @@ func (w *Walker) end() Reason {
 			w.hashes = w.hashes[:l.hashes]
 		}
 		w.left = w.left[:top]
-		if top > 0 {
-			w.left[top-1].left--
+		if top == 0 {
+			break
 		}
+		if l.keys > 0 {
+			w.partHash(&w.left[top-1], finish(l.hash))
+		}
+		w.left[top-1].left--
 	}
 	return OK
 }

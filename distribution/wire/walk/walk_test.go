@@ -235,6 +235,10 @@ func FuzzWalk(f *testing.F) {
 	f.Add(deepRight(5))
 	f.Add([]byte{116, 0, 0, 0, 2, 107, 0, 1, 'a', 97, 1, 108, 0, 0, 0, 1, 97, 'b', 106, 97, 1})
 	f.Add(bare(f, term.Tuple{term.Pid{Node: "pulse@vm"}, term.Ref{Node: "x@y", Len: 3}, term.Float(math.Pi)}))
+	for _, pair := range equals() {
+		f.Add(with(pair[0], pair[1]))
+		f.Add(with(pair[0], with(pair[1], one())))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w := strict()
 		n, why := w.Walk(b)
