@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -17,17 +18,19 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// A builder is the image that builds run in, made from the machine's own
-// files: Erlang, rebar3, the few programs that rebar3 calls, a C compiler when
-// there is one, and Elixir for mix projects.
+// A builder is the image that builds run in, the configured one or else made
+// from the machine's own files: Erlang, rebar3, the few programs that rebar3
+// calls, a C compiler when there is one, and Elixir for mix projects.
 type builder struct {
-	ref   string // image name in containerd
-	key   string // digest of paths, lengths and times of the files it is made from
-	trees []tree // its layers
-	seen  times  // what to look at to know that the files are the same
+	ref      string // image name in containerd
+	key      string // digest of paths, lengths and times of the files it is made from
+	trees    []tree // its layers
+	seen     times  // what to look at to know that the files are the same
+	revision string // of the configured image
 }
 
-// The two builders; a machine without Elixir has the first alone.
+// The two builders; a machine without Elixir has the first alone, and a
+// configured image is both.
 const (
 	erlangBuilder = "erlang"
 	elixirBuilder = "elixir"
@@ -49,7 +52,7 @@ var optional = []string{"find", "hostname", "tar", "which", "xargs"}
 // gitCore is where Debian, Fedora and Arch keep the helpers that git calls.
 var gitCore = []string{"/usr/lib/git-core", "/usr/libexec/git-core"}
 
-// ensureBuilder makes the builder image unless one of the same files exists.
+// ensureBuilder makes or fetches the builder image unless it is there.
 func (s *Store) ensureBuilder(ctx context.Context, kind string) (builder, error) {
 	s.builderLock.Lock()
 	defer s.builderLock.Unlock()
@@ -57,19 +60,32 @@ func (s *Store) ensureBuilder(ctx context.Context, kind string) (builder, error)
 	if err != nil {
 		return builder{}, err
 	}
-	label := map[string]string{labelBuilder: b.key}
-	if i, ok, err := s.depot.find(ctx, label); err != nil {
+	i, ok, err := s.depot.find(ctx, map[string]string{labelBuilder: b.key})
+	if err != nil {
 		return builder{}, err
-	} else if ok && s.depot.complete(ctx, i) {
-		return b, nil
 	}
+	if ok && s.depot.complete(ctx, i) {
+		return b, s.offers(i, kind)
+	}
+	if s.builderFrom == "" {
+		err = s.makeBuilder(ctx, b)
+	} else {
+		i, err = s.obtainBuilder(ctx, b)
+	}
+	if err != nil {
+		return builder{}, err
+	}
+	return b, errors.Join(s.offers(i, kind), s.dropOldBuilders(ctx))
+}
+
+func (s *Store) makeBuilder(ctx context.Context, b builder) error {
 	// Nobody downloads a builder: compressing it would only cost time.
 	image := unpacked{trees: b.trees, config: v1.Config{WorkingDir: "/build"}, media: types.OCIUncompressedLayer}
-	if _, err := s.depot.write(ctx, b.ref, image, label); err != nil {
-		return builder{}, fmt.Errorf("make the builder image: %w", err)
+	if _, err := s.depot.write(ctx, b.ref, image, map[string]string{labelBuilder: b.key}); err != nil {
+		return fmt.Errorf("make the builder image: %w", err)
 	}
 	s.log.Info("made the builder image", "image", b.ref, "megabytes", b.size()>>20)
-	return b, s.dropOldBuilders(ctx)
+	return nil
 }
 
 func (b builder) size() (n int64) {
@@ -99,9 +115,9 @@ func (s *Store) dropOldBuilders(ctx context.Context) error {
 	return s.depot.remove(ctx, false, old...)
 }
 
-// builderKinds are the builders that this machine can make.
+// builderKinds are the builders that this machine can make, or may be given.
 func (s *Store) builderKinds() []string {
-	if s.elixir.root == "" {
+	if s.elixir.root == "" && s.builderFrom == "" {
 		return []string{erlangBuilder}
 	}
 	return []string{erlangBuilder, elixirBuilder}
@@ -127,9 +143,13 @@ func (s *Store) planBuilder(kind string) (builder, error) {
 	if b, ok := s.plans[kind]; ok && b.seen.same() {
 		return b, nil
 	}
-	b, err := s.listBuilder(kind)
+	list := func() (builder, error) { return s.listBuilder(kind) }
+	if s.builderFrom != "" {
+		list = s.planConfigured
+	}
+	b, err := list()
 	if err != nil {
-		return builder{}, fmt.Errorf("list the builder's files: %w", err)
+		return builder{}, fmt.Errorf("plan the builder: %w", err)
 	}
 	s.plans[kind] = b
 	return b, nil

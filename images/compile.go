@@ -61,7 +61,7 @@ func (s *Store) prepare(b build, w work, log io.Writer) (project, error) {
 	if err != nil {
 		return project{}, err
 	}
-	if p.tool.builder == elixirBuilder && s.elixir.root == "" {
+	if p.tool.builder == elixirBuilder && s.elixir.root == "" && s.builderFrom == "" {
 		return project{}, errNoElixir
 	}
 	if p.tool.builder == elixirBuilder && s.elixir.hex == "" {
@@ -99,7 +99,7 @@ func (s *Store) run(ctx context.Context, w work, p project, px *proxy, log *buil
 	}
 	px.allow(p.remotes...)
 	exit, err := s.sandbox.Run(ctx, Job{
-		Name: w.job(), Image: image.ref, Args: p.tool.args(s.otp, p), Env: append(builderEnv(), p.env...), Dir: "/build/src",
+		Name: w.job(), Image: image.ref, Args: p.tool.args(p), Env: append(builderEnv(), p.env...), Dir: "/build/src",
 		Mounts: mounts, Memory: s.memory, Pids: builderPids, Timeout: s.timeout,
 		ProxyPort: proxyPort, Proxy: px.serve, Log: log,
 	})

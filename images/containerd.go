@@ -28,6 +28,7 @@ const (
 	labelRecipe   = "beamsandbox.recipe"   // digest of the recipe, whatever its source held
 	labelSource   = "beamsandbox.source"   // "git https://…"
 	labelBuilder  = "beamsandbox.builder"  // key of the machine's files in a builder
+	labelOffers   = "beamsandbox.offers"   // what a configured builder has: "rebar3 mix gcc"
 	labelPulled   = "beamsandbox.pulled"   // where it was pulled from, by hand
 	labelNotes    = "beamsandbox.notes"    // what the app's owner should know, by lines
 	labelSBOM     = "beamsandbox.sbom"     // digest of the manifest with its bill of materials

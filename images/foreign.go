@@ -110,21 +110,23 @@ func (s *Store) obtain(ctx context.Context, b build) error {
 		return fmt.Errorf("lease content: %w", err)
 	}
 	defer func() { _ = done(context.WithoutCancel(ctx)) }() // it expires by itself
-	target, err := s.fetchImage(ctx, b)
+	target, err := s.fetchImage(ctx, b.recipe.Source.URL, b.revision)
 	if err != nil {
 		return err
 	}
-	return s.depot.adopt(ctx, target, core.Image{Name: refPrefix + string(b.recipe.Name) + ":" + b.digest[:12], Labels: b.labels()})
+	return s.depot.adopt(ctx, target, core.Image{Name: refPrefix + string(b.recipe.Name) + ":" + b.digest[:12], Labels: b.labels()}, boots)
 }
 
-func (s *Store) fetchImage(ctx context.Context, b build) (ocispec.Descriptor, error) {
-	path, ok := archivePath(b.recipe.Source.URL)
-	if target, here := s.here(ctx, b.revision); here {
+// fetchImage brings what an address named at a revision into the content
+// store. The caller holds a lease.
+func (s *Store) fetchImage(ctx context.Context, address, revision string) (ocispec.Descriptor, error) {
+	path, ok := archivePath(address)
+	if target, here := s.here(ctx, revision); here {
 		return target, nil
 	}
 	if !ok {
-		name, _, _ := strings.Cut(b.recipe.Source.URL, "@")
-		return s.oci.pull(ctx, s.depot, name, b.revision)
+		name, _, _ := strings.Cut(address, "@")
+		return s.oci.pull(ctx, s.depot, name, revision)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -152,8 +154,9 @@ func (b build) labels() map[string]string {
 }
 
 // adopt names an image whose parts are in the content store, one platform of
-// it when there are more, and ties its parts to it.
-func (d depot) adopt(ctx context.Context, target ocispec.Descriptor, i core.Image) error {
+// it when there are more, and ties its parts to it. What fit refuses stays
+// without a name; nil refuses nothing.
+func (d depot) adopt(ctx context.Context, target ocispec.Descriptor, i core.Image, fit func(v1.ConfigFile) error) error {
 	desc, err := d.platform(ctx, target, 0)
 	if err != nil {
 		return err
@@ -169,8 +172,10 @@ func (d depot) adopt(ctx context.Context, target ocispec.Descriptor, i core.Imag
 	if config.Architecture != goruntime.GOARCH || config.OS != "linux" {
 		return fmt.Errorf("%w: it is for %s/%s, this machine is linux/%s", ErrImage, config.OS, config.Architecture, goruntime.GOARCH)
 	}
-	if _, err := bootOf(config); err != nil {
-		return err
+	if fit != nil {
+		if err := fit(config); err != nil {
+			return err
+		}
 	}
 	info := content.Info{Digest: desc.Digest, Labels: map[string]string{labelRef + "config": m.Config.Digest.String()}}
 	for n, l := range m.Layers {
@@ -227,6 +232,12 @@ func bootOf(config v1.ConfigFile) (Release, error) {
 		return Release{}, fmt.Errorf("read the release in the image's label %s: %w: a name in it is not plain", labelRelease, ErrImage)
 	}
 	return r, nil
+}
+
+// boots refuses an image that cannot start.
+func boots(config v1.ConfigFile) error {
+	_, err := bootOf(config)
+	return err
 }
 
 func entryOf(c v1.Config) (Release, error) {

@@ -64,18 +64,18 @@ func TestPrepareChoosesTheTool(t *testing.T) {
 		tool  string
 		args  string
 	}{
-		"rebar3":               {map[string]string{"rebar.config": ""}, "rebar3", "/r/bin/escript /usr/bin/rebar3 as prod release"},
+		"rebar3":               {map[string]string{"rebar.config": ""}, "rebar3", "/usr/bin/escript /usr/bin/rebar3 as prod release"},
 		"rebar3 with deps":     {map[string]string{"rebar.config": "{deps, [a]}."}, "rebar3", "/usr/bin/sh -c"},
-		"both":                 {map[string]string{"rebar.config": "", "mix.exs": ""}, "rebar3", "/r/bin/escript"},
+		"both":                 {map[string]string{"rebar.config": "", "mix.exs": ""}, "rebar3", "/usr/bin/escript"},
 		"mix":                  {map[string]string{"mix.exs": "releases: [x: []]"}, "mix", "/usr/bin/mix do deps.get --only prod, release x --overwrite"},
-		"no file but a source": {map[string]string{"src/x.app.src": ""}, "rebar3", "/r/bin/escript"},
+		"no file but a source": {map[string]string{"src/x.app.src": ""}, "rebar3", "/usr/bin/escript"},
 	} {
 		p, err := prepare(writeFiles(t, tt.files), Recipe{Name: "x"}, io.Discard)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if got := strings.Join(p.tool.args(otp{root: "/r"}, p), " "); p.tool.name != tt.tool || !strings.HasPrefix(got, tt.args) {
+		if got := strings.Join(p.tool.args(p), " "); p.tool.name != tt.tool || !strings.HasPrefix(got, tt.args) {
 			t.Errorf("%s: %s: %s", name, p.tool.name, got)
 		}
 	}

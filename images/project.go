@@ -28,19 +28,19 @@ type tool struct {
 	name    string
 	lock    string // its lock file
 	builder string // the image that holds it
-	args    func(o otp, p project) []string
+	args    func(p project) []string
 }
 
 var (
-	rebarTool = tool{name: "rebar3", lock: rebarLock, builder: erlangBuilder, args: func(o otp, p project) []string {
-		release := []string{filepath.Join(o.root, "bin", "escript"), "/" + rebarPath, "as", "prod", "release", "-d", "false", "-i", "true"}
+	rebarTool = tool{name: "rebar3", lock: rebarLock, builder: erlangBuilder, args: func(p project) []string {
+		release := []string{"/usr/bin/escript", "/" + rebarPath, "as", "prod", "release", "-d", "false", "-i", "true"}
 		if !p.deps || p.locked {
 			return release
 		}
 		// rebar3 writes no lock file under a profile.
 		return append([]string{"/usr/bin/sh", "-c", `"$0" "$1" lock && exec "$0" "$@"`}, release...)
 	}}
-	mixTool = tool{name: "mix", lock: mixLock, builder: elixirBuilder, args: func(_ otp, p project) []string {
+	mixTool = tool{name: "mix", lock: mixLock, builder: elixirBuilder, args: func(p project) []string {
 		args := []string{"/" + mixPath, "do", "deps.get", "--only", "prod,", "release"}
 		if p.named != "" {
 			args = append(args, p.named)

@@ -31,10 +31,12 @@ type guests struct {
 	tasks *runtime.Tasks
 	nets  *netns.Host
 	jobs  int
+	image string // of the last job
 }
 
 func (g *guests) Run(ctx context.Context, job images.Job) (exit int, err error) {
 	g.jobs++
+	g.image = job.Image
 	name := app.Name(strings.ReplaceAll(job.Name, "-", "_"))
 	network, err := g.nets.Ensure(ctx, netns.Config{Name: name, Sealed: true})
 	if err != nil {

@@ -30,6 +30,10 @@ type Config struct {
 	// nil: images are pulled and pushed without any.
 	RegistryAuth func(host string) (user, secret string, err error)
 
+	// Builder is the image that builds run in: "registry.example/builder@sha256:…",
+	// or an archive, "file:///…". "": one made of the machine's own files.
+	Builder string
+
 	Hex    []HexRepository // asked in this order; none: packages of Hex are refused
 	Elixir string          // root folder of Elixir; "": the one whose elixir is on PATH, if any
 	// HexSource is the source of Hex for mix, Debian's erlang-hex tarball;
@@ -52,16 +56,18 @@ type Store struct {
 	otp     otp
 	rebar3  string
 	sandbox Sandbox
-	gits    gits
-	oci     ociHosts
-	mesh    Mesh
-	cache   int64
-	hexes   hexRegistries
-	elixir  elixir
-	memory  int64
-	disk    int64
-	timeout time.Duration
-	log     *slog.Logger
+	// builderFrom is the configured builder image's address, "" when it is made.
+	builderFrom string
+	gits        gits
+	oci         ociHosts
+	mesh        Mesh
+	cache       int64
+	hexes       hexRegistries
+	elixir      elixir
+	memory      int64
+	disk        int64
+	timeout     time.Duration
+	log         *slog.Logger
 
 	builderLock sync.Mutex
 	hexLock     sync.Mutex // of the folder with Hex for mix
@@ -93,7 +99,10 @@ func New(c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Rebar3 == "" {
+	if err := checkBuilderAddress(c.Builder); err != nil {
+		return nil, err
+	}
+	if c.Rebar3 == "" && c.Builder == "" {
 		if c.Rebar3, err = findRebar3(); err != nil {
 			return nil, err
 		}
@@ -104,7 +113,7 @@ func New(c Config) (*Store, error) {
 	s := &Store{
 		depot: depot{c.Client}, root: c.Root, otp: o, rebar3: c.Rebar3, sandbox: c.Sandbox, gits: gits{c.GitAuth}, oci: ociHosts{c.RegistryAuth}, mesh: c.Mesh, cache: c.Cache,
 		memory: c.Memory, disk: c.Disk, timeout: c.Timeout, log: c.Log, apps: map[app.Name]*sync.Mutex{},
-		elixir: findElixir(elixir{root: c.Elixir, hex: c.HexSource}), plans: map[string]builder{}, live: newLive(),
+		elixir: findElixir(elixir{root: c.Elixir, hex: c.HexSource}), builderFrom: c.Builder, plans: map[string]builder{}, live: newLive(),
 	}
 	if s.hexes, err = openHexes(c.Hex, s.path("hex")); err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func (s *Store) keep(ctx context.Context, from string, get func(context.Context)
 		from = target.Digest.String()
 	}
 	i := core.Image{Name: refPrefix + "pulled:" + target.Digest.Encoded()[:12], Labels: map[string]string{labelPulled: short(from), labelSource: short("image " + from)}}
-	if err := s.depot.adopt(ctx, target, i); err != nil {
+	if err := s.depot.adopt(ctx, target, i, boots); err != nil {
 		return Listed{}, err
 	}
 	s.bound(ctx, i.Name)

@@ -143,7 +143,7 @@ func (p *parts) openImages(_ context.Context, c Config) error {
 			Client: p.stack.Client(), Root: filepath.Join(c.Root, "images"), Erlang: c.Erlang,
 			Rebar3: rebar3(bin), Sandbox: &sandbox{tasks: p.tasks, networks: p.networks}, Log: p.log,
 			GitAuth: gitConfig(c).Auth, Hex: repositories, Elixir: c.Elixir, HexSource: hexSource(bin, c.HexSource),
-			RegistryAuth: registryAuth(c.RegistryAuth), Mesh: p.mesh, Cache: c.ImageCache,
+			Builder: c.Builder, RegistryAuth: registryAuth(c.RegistryAuth), Mesh: p.mesh, Cache: c.ImageCache,
 			Memory: c.BuildMemory, Disk: c.BuildDisk, Timeout: c.BuildTimeout,
 		})
 	}}

@@ -45,6 +45,7 @@ type Config struct {
 	Hex          []hexRepository // nil: hex.pm
 	Elixir       string          // root of Elixir; "": that of elixir on PATH
 	HexSource    string          // source of Hex for mix; "": beside our programs
+	Builder      string          // image to build in, by digest or "file:///…"; "": made here
 	BuildMemory  int64           // bytes, 0: as images has it
 	BuildDisk    int64           // bytes, 0: as images has it
 	BuildTimeout time.Duration   // 0: as images has it

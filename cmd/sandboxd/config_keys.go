@@ -50,6 +50,7 @@ func (c *Config) sandboxdKeys(dir string) map[string]setting {
 		"hex":            {"a list of #{name, url, public_key, auth_token_file}", c.hexRepositories(dir)},
 		"elixir":         {"the path of an Elixir root", path(dir, &c.Elixir)},
 		"hex_source":     {"the path of Debian's erlang-hex tarball", path(dir, &c.HexSource)},
+		"builder_image":  {"an image by digest, \"registry.example/builder@sha256:…\", or the path of an archive, \"builder.tar\"", builderImage(dir, &c.Builder)},
 		"build_memory":   {"MB, 64 or more", megabytes(&c.BuildMemory, 64)},
 		"image_cache_mb": {"MB, 256 or more", megabytes(&c.ImageCache, 256)},
 		"registry_auth":  {"a path", path(dir, &c.RegistryAuth)},
@@ -125,6 +126,22 @@ func path(dir string, p *string) func(term.Term) bool {
 			*p = filepath.Join(dir, *p)
 		}
 		return ok
+	}
+}
+
+// builderImage takes what names the same image for ever, or a file.
+func builderImage(dir string, p *string) func(term.Term) bool {
+	return func(t term.Term) bool {
+		if !text(p)(t) {
+			return false
+		}
+		if strings.HasSuffix(*p, ".tar") {
+			path(dir, p)(t)
+			*p = "file://" + filepath.ToSlash(*p)
+			return true
+		}
+		_, digest, ok := strings.Cut(*p, "@sha256:")
+		return ok && len(digest) == 64 && strings.Trim(digest, "0123456789abcdef") == ""
 	}
 }
 

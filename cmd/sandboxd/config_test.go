@@ -49,12 +49,24 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestBuilderImage(t *testing.T) {
+	digest := "registry.example/builder@sha256:" + strings.Repeat("0a", 32)
+	for value, want := range map[string]string{`<<"` + digest + `">>`: digest, `"b/builder.tar"`: "file:///etc/sandboxd/b/builder.tar", `"/srv/builder.tar"`: "file:///srv/builder.tar"} {
+		c := defaults()
+		if err := c.read("/etc/sandboxd/sandboxd.config", []byte(`[{sandboxd, [{builder_image, `+value+`}]}].`)); err != nil || c.Builder != want {
+			t.Errorf("%s is read as %q, %v; want %q", value, c.Builder, err, want)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	tests := []struct{ name, src, want string }{
 		{"syntax", `[{bc_gitops, [}].`, "f:1:"},
 		{"unknown key", `[{sandboxd, [{host_nod, x}]}].`, "f:1:15: sandboxd.host_nod is not a key; did you mean host_node?"},
 		{"wrong type", "[{bc_gitops,\n [{reconcile_interval, fast}]}].", "f:2:24: bc_gitops.reconcile_interval: expected milliseconds, 1000 or more, found fast"},
 		{"password in the address", `[{bc_gitops, [{repo_url, "https://me:hush@h/r"}]}].`, "without a password"},
+		{"builder by tag", `[{sandboxd, [{builder_image, "registry.example/builder:1"}]}].`, "expected an image by digest"},
+		{"builder by a short digest", `[{sandboxd, [{builder_image, "registry.example/builder@sha256:12"}]}].`, "expected an image by digest"},
 		{"pool", `[{sandboxd, [{pool, "::1/64"}]}].`, "expected an IPv4 prefix"},
 		{"no list", `ok.`, "expected a list"},
 		{"two terms", `[]. [].`, "found 2 terms"},
