@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -140,20 +142,45 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// FuzzPattern: a pattern is its printed form, and one without types and holes
+// matches the term that it is.
 func FuzzPattern(f *testing.F) {
-	f.Add("{get, '$atom'}", "{get, a}")
-	f.Add("{'$oneof', [#{a => '_'}, {'$list', {'$integer', 1, 2}}]}", "[1]")
+	f.Add("{get, '$atom'}", "{get, a}.")
+	f.Add("{'$oneof', [#{a => '_'}, {'$list', {'$integer', 1, 2}}]}", "[1]. #{a => 1.5}.")
+	f.Add("#{'_' => 1, \"text\" => [<<1:3>>|'$tuple']}", "#{\"text\" => [<<1:3>>|{}]}.")
+	f.Add("{'$binary', 3}", "<<\"abc\">>. <<\"abcd\">>.")
 	f.Fuzz(func(t *testing.T, pattern, text string) {
 		p, err := ParsePattern(pattern)
 		if err != nil {
 			return
 		}
-		terms, err := term.Parse([]byte(text))
+		again, err := ParsePattern(p.String())
 		if err != nil {
-			return
+			t.Fatalf("%q is printed as %q: %v", pattern, p, err)
 		}
-		for _, v := range terms {
-			p.Match(v)
+		terms, _ := term.Parse([]byte(text))
+		for _, v := range append(terms, p.t) {
+			if p.Match(v) != again.Match(v) {
+				t.Errorf("%s and its printed form differ about %s", p, term.Format(v))
+			}
+		}
+		if ground(p.t) && !p.Match(p.t) {
+			t.Errorf("%s does not match itself", p)
 		}
 	})
+}
+
+// ground says that a pattern has no types and holes.
+func ground(p term.Term) bool {
+	switch p := p.(type) {
+	case term.Atom:
+		return p != "_" && !strings.HasPrefix(string(p), "$")
+	case term.Tuple:
+		return !slices.ContainsFunc(p, func(e term.Term) bool { return !ground(e) })
+	case term.List:
+		return ground(term.Tuple(p.Elems)) && (p.Tail == nil || ground(p.Tail))
+	case term.Map:
+		return !slices.ContainsFunc(p, func(e term.Pair) bool { return !ground(e.Key) || !ground(e.Value) })
+	}
+	return true
 }
