@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 
 	"beamsandbox/distribution/term"
 	"beamsandbox/reconcile/app"
@@ -123,15 +124,32 @@ func (m Messages) Check(msg Message) error {
 }
 
 // Defaults is what the components of an app's own env grant: the pubsub and
-// the topic of each entry of liveview_components.
+// the topic of each entry of liveview_components. A topic that would stand for
+// others, as an operator may write it, grants nothing.
 func Defaults(env map[string]term.Term) []PubSub {
-	list, _ := env["liveview_components"].(term.List)
-	elems, _ := list.Proper()
 	var all []PubSub
-	for _, e := range elems {
-		all = addComponent(all, e)
+	for _, c := range app.Components(env) {
+		if c.PubSub != "" && c.Topic != "" && !strings.HasSuffix(c.Topic, "*") {
+			all = addTopic(all, c.PubSub, c.Topic)
+		}
 	}
 	return all
+}
+
+func addTopic(all []PubSub, name, topic string) []PubSub {
+	for i := range all {
+		if all[i].Name == name {
+			all[i].Topics = append(all[i].Topics, topic)
+			return all
+		}
+	}
+	return append(all, PubSub{Name: name, Topics: []string{topic}})
+}
+
+// Shares says whether the operator named a PubSub for an app: then its
+// components may, too, whoever's it is.
+func (r Rules) Shares(name app.Name, pubsub string) bool {
+	return slices.ContainsFunc(r.Messages[name].PubSubs, func(p PubSub) bool { return p.Name == pubsub })
 }
 
 // messages is what the operator allows and what the app's components need.
@@ -152,30 +170,4 @@ func (r Rules) messages(spec app.Spec) Messages {
 		}
 	}
 	return m
-}
-
-func addComponent(all []PubSub, component term.Term) []PubSub {
-	name, hasName := textAt(component, "pubsub")
-	topic, hasTopic := textAt(component, "topic")
-	if !hasName || !hasTopic {
-		return all
-	}
-	for i := range all {
-		if all[i].Name == name {
-			all[i].Topics = append(all[i].Topics, topic)
-			return all
-		}
-	}
-	return append(all, PubSub{Name: name, Topics: []string{topic}})
-}
-
-// textAt is the text at a key of a map or property list.
-func textAt(t term.Term, key string) (string, bool) {
-	pairs, _ := term.Proplist(t)
-	v, ok := term.Map(pairs).Get(term.Atom(key))
-	if !ok {
-		return "", false
-	}
-	s, ok := term.Text(v)
-	return s, ok && s != ""
 }

@@ -20,6 +20,9 @@ func TestGrantMessages(t *testing.T) {
 		"components alone":     {"counter", "[#{pubsub => 'P', topic => a}]", Messages{PubSubs: []PubSub{{Name: "P", Topics: []string{"a"}}}}},
 		"operator alone":       {"pulse", "[]", rules.Messages["pulse"]},
 		"one PubSub of both":   {"pulse", "[#{pubsub => 'P', topic => a}]", Messages{Mode: Audit, PubSubs: []PubSub{{Name: "P", Topics: []string{"x", "a"}, Pool: 2}}}},
+		"topics that are none": {"counter", "[#{pubsub => 'P', topic => '*'}, #{pubsub => 'P', topic => <<\"a*\">>}, #{pubsub => 'P', topic => b}]", Messages{PubSubs: []PubSub{{Name: "P", Topics: []string{"b"}}}}},
+		"nothing but prefixes": {"counter", "[#{pubsub => 'P', topic => <<\"*\">>}]", Messages{}},
+		"no PubSub":            {"counter", "[#{pubsub => undefined, topic => a}]", Messages{}},
 		"another PubSub's own": {"pulse", "[#{pubsub => 'Q', topic => a}]", Messages{Mode: Audit, PubSubs: []PubSub{{Name: "P", Topics: []string{"x"}, Pool: 2}, {Name: "Q", Topics: []string{"a"}}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -38,6 +41,18 @@ func TestGrantMessages(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"x"}, rules.Messages["pulse"].PubSubs[0].Topics); diff != "" {
 		t.Errorf("the operator's rules were changed (-want +got)\n%s", diff)
+	}
+}
+
+func TestShares(t *testing.T) {
+	rules := Rules{Messages: map[app.Name]Messages{"pulse": {PubSubs: []PubSub{{Name: "P"}}}, "counter": {Mode: Audit}}}
+	for name, want := range map[app.Name]bool{"pulse": true, "counter": false, "other": false} {
+		if got := rules.Shares(name, "P"); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	if rules.Shares("pulse", "Q") {
+		t.Error("a PubSub that is not named is shared")
 	}
 }
 

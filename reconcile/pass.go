@@ -76,6 +76,7 @@ func (r *Reconciler) load(c git.Commit, have map[app.Name]Have) (app.Set, error)
 		NodePrefix: r.cfg.NodePrefix,
 		Hostname:   r.cfg.Hostname,
 		HostNode:   r.cfg.HostNode,
+		Shared:     r.rules.Shares,
 	})
 	switch {
 	case !errors.Is(err, fs.ErrNotExist):

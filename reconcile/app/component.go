@@ -2,7 +2,9 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"beamsandbox/distribution/term"
@@ -116,8 +118,12 @@ func (d *document) component(s section, seen map[string]bool) {
 			id = text
 		}
 	}
+	d.places[s.field("pubsub")] = s.value("pubsub")
 	for _, key := range componentTexts() {
-		s.text(key, "a text of at most 4096 bytes", func(t string) bool { return t != "" && len(t) <= 4096 })
+		text := s.text(key, "a text of at most 4096 bytes", func(t string) bool { return t != "" && len(t) <= 4096 })
+		if key == "topic" && strings.HasSuffix(text, "*") {
+			s.fail(key, "the text of one topic", "the operator's policy may grant every topic that begins so")
+		}
 	}
 	if id != "" && seen[id] {
 		s.fail("id", "an id of its own for each component", "")
@@ -133,3 +139,60 @@ func (d *document) component(s section, seen map[string]bool) {
 
 // atomText reports whether s can be an atom that a person wrote.
 func atomText(s string) bool { return printable(s) && utf8.RuneCountInString(s) <= 255 }
+
+// pubSubs breaks guests whose components name another app's PubSub, which the
+// operator's policy does not share with them: they would be in its groups, and
+// hear and say what they like of its topics.
+func (l *loader) pubSubs() {
+	if l.opts.Shared == nil {
+		return
+	}
+	named := map[string][]*document{}
+	for _, d := range l.good {
+		for _, c := range Components(d.spec.Env) {
+			if c.PubSub != "" && !slices.Contains(named[c.PubSub], d) {
+				named[c.PubSub] = append(named[c.PubSub], d)
+			}
+		}
+	}
+	for _, pubsub := range slices.Sorted(maps.Keys(named)) {
+		l.sharePubSub(pubsub, named[pubsub])
+	}
+}
+
+// sharePubSub is pubSubs for one of them, which components of all these name.
+func (l *loader) sharePubSub(pubsub string, all []*document) {
+	owner := slices.IndexFunc(l.good, func(d *document) bool { return d.spec.Name.owns(pubsub) })
+	uninvited := func(d *document) bool { return !l.opts.Shared(d.spec.Name, pubsub) }
+	for _, d := range all {
+		if d.spec.Isolation != VM || !uninvited(d) {
+			continue
+		}
+		other := slices.IndexFunc(all, func(o *document) bool { return o != d && (o.spec.Isolation != VM || uninvited(o)) })
+		switch {
+		case owner >= 0 && l.good[owner] != d:
+			d.failPubSub(pubsub, "which is "+string(l.good[owner].spec.Name)+"'s")
+		case owner < 0 && other >= 0:
+			d.failPubSub(pubsub, "which is "+string(all[other].spec.Name)+"'s too")
+		}
+	}
+}
+
+func (d *document) failPubSub(pubsub, why string) {
+	i := slices.IndexFunc(Components(d.spec.Env), func(c Component) bool { return c.PubSub == pubsub })
+	field := "env." + ComponentsKey + indexed(i) + ".pubsub"
+	at := d.places[field]
+	d.failFound(at, field, "a PubSub of the app's own", d.show(at)+", "+why, "the operator's policy may share it (messages, pubsubs)")
+}
+
+// owns says whether a module is of the app as Elixir names them:
+// Elixir.DemoUptime.PubSub is one of demo_uptime.
+func (n Name) owns(module string) bool {
+	camel := ""
+	for _, word := range strings.Split(string(n), "_") {
+		if word != "" {
+			camel += strings.ToUpper(word[:1]) + word[1:]
+		}
+	}
+	return strings.HasPrefix(module+".", "Elixir."+camel+".")
+}

@@ -49,6 +49,9 @@ type LoadOptions struct {
 	NodePrefix string // of guests that have none of their own
 	Hostname   string // short name of the machine, for node names
 	HostNode   string // no guest may be named like it; "" when it is not known
+	// Shared says whether the operator's policy names a PubSub for an app. Nil:
+	// nobody knows, and components may name the PubSub of another app.
+	Shared func(name Name, pubsub string) bool
 }
 
 // Load reads the app of every folder directly under dir of tree. A folder
@@ -65,6 +68,7 @@ func Load(tree fs.FS, dir string, opts LoadOptions) (Set, error) {
 		l.folder(path.Clean(dir), e)
 	}
 	l.clashes()
+	l.pubSubs()
 	return l.set(), nil
 }
 
