@@ -56,7 +56,9 @@ main([Rebar, Dir]) ->
     [#{version := V, dependencies := [#{package := P, requirement := R}], outer_checksum := Outer}] = Releases,
     {ok, Tar} = file:read_file("ours.tar"),
     {ok, #{outer_checksum := Outer, metadata := #{<<"name">> := N}, contents := [{F, C}]}} = r3_hex_tarball:unpack(Tar, memory),
-    ok = file:write_file("hexpm.pem", maps:get(repo_public_key, r3_hex_core:default_config())),
+    #{repo_public_key := HexPM, tarball_max_size := Max, tarball_max_uncompressed_size := MaxContents} = r3_hex_core:default_config(),
+    ok = file:write_file("hexpm.pem", HexPM),
+    ok = file:write_file("limits", io_lib:format("~b ~b", [Max, MaxContents])),
     io:format("~s ~s ~s ~s ~s ~s", [V, P, R, N, F, C]).
 `
 
@@ -98,6 +100,7 @@ func TestHexCore(t *testing.T) {
 	if known, err := hex.ReadPublicKey(filepath.Join(dir, "hexpm.pem")); err != nil || !known.Equal(hexpm.PublicKey) {
 		t.Errorf("hex_core knows another key of hex.pm (%v)", err)
 	}
+	checkLimits(t, string(get(t, dir, "limits")))
 
 	r := &hex.Repository{Name: "acme", PublicKey: &key.PublicKey}
 	p, err := r.Verify(get(t, dir, "theirs.gz"), "tiny")
@@ -128,6 +131,23 @@ func TestHexCore(t *testing.T) {
 	}
 	if b := get(t, target, "src/tiny.erl"); string(b) != "-module(tiny).\n" {
 		t.Errorf("%q", b)
+	}
+}
+
+// checkLimits: what the hex_core inside rebar3 takes is never refused here.
+// The one in rebar3 3.19 takes 8 and 64 MB; hex_core has doubled both since,
+// and these are ours.
+func checkLimits(t *testing.T, theirs string) {
+	t.Helper()
+	var tarball, contents int64
+	if _, err := fmt.Sscan(theirs, &tarball, &contents); err != nil {
+		t.Fatal(err)
+	}
+	if tarball < 1<<20 || contents < 1<<20 || hex.MaxTarball < tarball || hex.MaxContents < contents {
+		t.Errorf("hex_core takes tarballs of %d and contents of %d bytes, we %d and %d", tarball, contents, hex.MaxTarball, hex.MaxContents)
+	}
+	if hex.MaxTarball != 16<<20 || hex.MaxContents != 128<<20 {
+		t.Errorf("limits of %d and %d bytes are not those of hex_core's present default_config()", hex.MaxTarball, hex.MaxContents)
 	}
 }
 
