@@ -107,6 +107,51 @@ func TestUntarBomb(t *testing.T) {
 	}
 }
 
+// TestReleaseSourceOverTLS: a release comes over https, and never from an
+// address that https leads away from itself.
+func TestReleaseSourceOverTLS(t *testing.T) {
+	good := tarOf(t, true, []tar.Header{{Name: "./a/b", Typeflag: tar.TypeReg}}, map[string]string{"./a/b": "hi"})
+	serve := func(w http.ResponseWriter, _ *http.Request) { w.Write(good) } //nolint:errcheck // what is lacking fails the checksum
+	asked := 0
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; serve(w, r) }))
+	defer plain.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/app.tar.gz", serve)
+	mux.Handle("/moved", http.RedirectHandler("/app.tar.gz", http.StatusFound))
+	mux.Handle("/away", http.RedirectHandler(plain.URL+"/app.tar.gz", http.StatusFound))
+	mux.Handle("/round", http.RedirectHandler("/round", http.StatusFound))
+	server := httptest.NewTLSServer(mux)
+	defer server.Close()
+	trusting := releaseSource{server.Client().Transport}
+	for name, tt := range map[string]struct {
+		source     releaseSource
+		path, want string // "": success
+	}{
+		"known":           {trusting, "/app.tar.gz", ""},
+		"moved":           {trusting, "/moved", ""},
+		"leads to http":   {trusting, "/away", "it leads from https to http"},
+		"leads to itself": {trusting, "/round", "more than 10 redirects"},
+		"unknown":         {releaseSource{}, "/app.tar.gz", "certificate signed by unknown authority"},
+	} {
+		dir := filepath.Join(t.TempDir(), "src")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		r := Recipe{Name: "a", Source: app.Source{Type: app.SourceRelease, URL: server.URL + tt.path, SHA256: sumOf(good)}}
+		err := tt.source.extract(t.Context(), r, sumOf(good), dir)
+		files := below(t, filepath.Dir(dir))
+		if tt.want == "" && (err != nil || !slices.Equal(files, []string{"src/a/b"})) {
+			t.Errorf("%s: files %v, %v", name, files, err)
+		}
+		if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || len(files) != 0) {
+			t.Errorf("%s: %v, files %v; want %q and none", name, err, files, tt.want)
+		}
+	}
+	if asked != 0 {
+		t.Errorf("the address that https led to was asked %d times", asked)
+	}
+}
+
 func TestReleaseSource(t *testing.T) {
 	good := tarOf(t, true, []tar.Header{{Name: "./a/b", Typeflag: tar.TypeReg}}, map[string]string{"./a/b": "hi"})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
