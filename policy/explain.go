@@ -36,7 +36,7 @@ func (m Messages) Explain(kind Kind, to string, request term.Term) Explanation {
 		}
 		p, err := ParsePattern(a.Message)
 		if err == nil && p.Match(request) {
-			return Explanation{Allowed: true, Rule: &a, Why: "allowed by the rule for " + string(kind) + " to " + to + " with pattern " + p.String()}
+			return Explanation{Allowed: true, Rule: &a, Why: "allowed by the rule for " + string(kind) + " to " + to + " with pattern " + p.String() + hint(to)}
 		}
 		why = "the message does not match " + p.String()
 	}
@@ -79,13 +79,10 @@ func (m Messages) refused(why string) Explanation {
 	return Explanation{Why: why}
 }
 
-// hint warns of names that no rule should ever allow: each of them runs what
-// it is sent, or hands the node over in another way.
+// hint warns of names that no rule should ever allow.
 func hint(to string) string {
-	switch to {
-	case "rex", "net_kernel", "init", "code_server", "erl_prim_loader", "file_server_2", "auth", "application_controller",
-		"user", "erl_signal_server", "logger", "logger_proxy", "standard_error", "kernel_sup", "kernel_safe_sup", "timer_server":
-		return ", and none should: who may send to it has the host VM"
+	if why := handsOver(to); why != "" {
+		return ", and none should: " + why
 	}
 	return ""
 }
@@ -201,6 +198,9 @@ func explainAllow(a Allow) Reason {
 	}
 	if a.Rate > 0 {
 		why += fmt.Sprintf(", at most %d a second", a.Rate)
+	}
+	if bad := handsOver(a.To); bad != "" {
+		why += "; none should: " + bad
 	}
 	return Reason{string(a.Kind) + " to " + a.To, true, why}
 }

@@ -48,6 +48,9 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 		return err
 	}
 	if o.check {
+		for _, w := range c.Policy.Warnings() {
+			fmt.Fprintf(out, "%s: warning: %s\n", o.config, w)
+		}
 		fmt.Fprintf(out, "%s: ok\n", o.config)
 		return nil
 	}
@@ -56,6 +59,9 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) error {
 	}
 	c.Getenv = takeCookies()
 	log := slog.New(slog.NewTextHandler(diagnostics, &slog.HandlerOptions{Level: o.level}))
+	for _, w := range c.Policy.Warnings() {
+		log.Warn("the policy allows what no policy should", "rule", w)
+	}
 	return serve(ctx, c, log)
 }
 
