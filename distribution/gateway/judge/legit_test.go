@@ -226,6 +226,30 @@ func TestPubSubBothWays(t *testing.T) {
 	}
 }
 
+// TestPortsOfTheHost: they are shown as they are, since a guest can do nothing
+// with one: no message with a port passes, and no signal is for one.
+func TestPortsOfTheHost(t *testing.T) {
+	s := newStage(t, granted())
+	port := term.Port{Node: hostNode, ID: 5, Creation: 9}
+	if h := s.hostSays(gpid(8), tup(atom("socket"), port)); !term.Equal(h.message, tup(atom("socket"), port)) {
+		t.Errorf("guest heard %s", term.Format(h.message))
+	}
+	h := s.hostSays(gpid(8), tup(atom("$gen_call"), tup(hpid(3), alias(href(1))), port))
+	tag := h.message.(term.Tuple)[1].(term.Tuple)[1].(term.List)
+	s.refused(s.guest(wire.OpRegSend, []term.Term{gpid(8), atom(""), atom("inbox")}, list(port)), Drop, rulePort)
+	s.refused(s.guest(wire.OpAliasSend, []term.Term{gpid(8), tag.Tail}, tup(tag, port)), Drop, rulePort)
+	for op, rest := range map[wire.Op][]term.Term{
+		wire.OpLink: {gpid(8), port}, wire.OpMonitor: {gpid(8), port, gref(1)}, wire.OpSend: {atom(""), port},
+		wire.OpExit2: {gpid(8), port, atom("kill")}, wire.OpUnlinkID: {term.Int(1), gpid(8), port},
+	} {
+		var message term.Term
+		if op == wire.OpSend {
+			message = tup(atom("x"))
+		}
+		s.refused(s.guest(op, rest, message), Close, ruleMalformed)
+	}
+}
+
 // TestTopicsOfOtherPubSubs: a topic that is granted of one PubSub is not heard
 // through another one.
 func TestTopicsOfOtherPubSubs(t *testing.T) {
