@@ -61,6 +61,7 @@ type Gateway struct {
 
 	opening sync.Mutex // held while sockets are opened inside a namespace
 	keeping sync.Mutex // held while a record is asked for and written
+	ledger  ledger     // whose records are asked for, and when
 
 	mu      sync.Mutex
 	up      bool

@@ -23,7 +23,7 @@ type Keys struct {
 // Rekey changes cookies and certificates of a member that is there. They count from the next
 // handshakes on: its link stays.
 func (g *Gateway) Rekey(ctx context.Context, name app.Name, k Keys) error {
-	_, err := protocol.Ask(ctx, g.socket, protocol.Request{Op: protocol.OpKeys, Name: string(name),
+	_, err := g.ask(ctx, protocol.Request{Op: protocol.OpKeys, Name: string(name),
 		Keys: &protocol.Keys{Guest: pair(k.Guest), Host: pair(k.Host), GuestTLS: travelTLS(k.GuestTLS), HostTLS: travelTLS(k.HostTLS)}})
 	if err != nil {
 		return fmt.Errorf("change the gateway's keys of %s: %w", name, err)

@@ -2,7 +2,6 @@ package distribution
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"net"
@@ -26,8 +25,12 @@ func (e *BadRPC) Error() string { return e.Text }
 // the cookies (they count from the next handshake on), the rules and the
 // forwarded ports; any other change ends the link.
 func (g *Gateway) Ensure(ctx context.Context, m Member) (Node, error) {
+	if !m.Name.Valid() {
+		return Node{}, fmt.Errorf("ensure gateway member: %q is no app's name", m.Name)
+	}
+	g.ledger.named(m.Name, m.Node)
 	req := protocol.Request{Op: protocol.OpSet, Name: string(m.Name), Member: g.travel(m)}
-	resp, err := protocol.Ask(ctx, g.socket, req)
+	resp, err := g.ask(ctx, req)
 	if err == nil && len(resp.Need) > 0 {
 		resp, err = g.ensureWith(ctx, m, req)
 	}
@@ -35,9 +38,14 @@ func (g *Gateway) Ensure(ctx context.Context, m Member) (Node, error) {
 	case err != nil:
 		return Node{}, fmt.Errorf("ensure gateway member %s: %w", m.Name, err)
 	case resp.Node == nil:
-		return Node{}, fmt.Errorf("ensure gateway member %s: the gateway still lacks sockets %v", m.Name, resp.Need)
+		return Node{}, fmt.Errorf("ensure gateway member %s: the gateway still lacks its sockets", m.Name)
 	}
-	return node(*resp.Node), nil
+	g.ledger.ensured(m.Name)
+	n, ok := g.heardNode(*resp.Node)
+	if !ok || n.Name != m.Name {
+		return Node{}, fmt.Errorf("ensure gateway member %s: the gateway answers of another one", m.Name)
+	}
+	return n, nil
 }
 
 // ensureWith opens the sockets that the gateway needs, one caller at a time:
@@ -45,7 +53,7 @@ func (g *Gateway) Ensure(ctx context.Context, m Member) (Node, error) {
 func (g *Gateway) ensureWith(ctx context.Context, m Member, req protocol.Request) (protocol.Response, error) {
 	g.opening.Lock()
 	defer g.opening.Unlock()
-	resp, err := protocol.Ask(ctx, g.socket, req)
+	resp, err := g.ask(ctx, req)
 	if err != nil || len(resp.Need) == 0 {
 		return resp, err
 	}
@@ -55,6 +63,9 @@ func (g *Gateway) ensureWith(ctx context.Context, m Member, req protocol.Request
 			f.Close()
 		}
 	}()
+	if err := heardNeed(m, resp.Need); err != nil {
+		return protocol.Response{}, err
+	}
 	if m.Listen == nil {
 		return protocol.Response{}, fmt.Errorf("sockets %v are needed and nobody opens them", resp.Need)
 	}
@@ -66,12 +77,12 @@ func (g *Gateway) ensureWith(ctx context.Context, m Member, req protocol.Request
 		files = append(files, f)
 	}
 	req.Sockets = resp.Need
-	return protocol.Ask(ctx, g.socket, req, files...)
+	return g.ask(ctx, req, files...)
 }
 
 // Remove ends a member. One that is not there is no error.
 func (g *Gateway) Remove(ctx context.Context, name app.Name) error {
-	if _, err := protocol.Ask(ctx, g.socket, protocol.Request{Op: protocol.OpRemove, Name: string(name)}); err != nil {
+	if _, err := g.ask(ctx, protocol.Request{Op: protocol.OpRemove, Name: string(name)}); err != nil {
 		return fmt.Errorf("remove gateway member %s: %w", name, err)
 	}
 	return nil
@@ -79,13 +90,15 @@ func (g *Gateway) Remove(ctx context.Context, name app.Name) error {
 
 // List reads the members that the gateway serves, in no order.
 func (g *Gateway) List(ctx context.Context) ([]Node, error) {
-	resp, err := protocol.Ask(ctx, g.socket, protocol.Request{Op: protocol.OpList})
+	resp, err := g.ask(ctx, protocol.Request{Op: protocol.OpList})
 	if err != nil {
 		return nil, fmt.Errorf("list gateway members: %w", err)
 	}
-	nodes := make([]Node, len(resp.Nodes))
-	for i, n := range resp.Nodes {
-		nodes[i] = node(n)
+	nodes := make([]Node, 0, len(resp.Nodes))
+	for _, told := range resp.Nodes {
+		if n, ok := g.heardNode(told); ok {
+			nodes = append(nodes, n)
+		}
 	}
 	return nodes, nil
 }
@@ -97,19 +110,16 @@ func (g *Gateway) Call(ctx context.Context, name app.Name, module, function stri
 	if err != nil {
 		return nil, fmt.Errorf("call %s:%s in %s: %w", module, function, name, err)
 	}
-	resp, err := protocol.Ask(ctx, g.socket, protocol.Request{
+	resp, err := g.ask(ctx, protocol.Request{
 		Op: protocol.OpCall, Name: string(name), Timeout: timeout(ctx),
 		Call: &protocol.Call{Module: module, Function: function, Args: encoded},
 	})
 	if err != nil && !resp.BadRPC {
 		return nil, fmt.Errorf("call %s:%s in %s: %w", module, function, name, err)
 	}
-	value, rest, err := term.Decode(resp.Result)
-	if err == nil && len(rest) > 0 {
-		err = errors.New("bytes follow the term")
-	}
+	value, err := heardAnswer(resp.Result)
 	if err != nil {
-		return nil, fmt.Errorf("call %s:%s in %s: read answer: %w", module, function, name, err)
+		return nil, fmt.Errorf("call %s:%s in %s: %w", module, function, name, err)
 	}
 	if resp.BadRPC {
 		return nil, &BadRPC{Text: fmt.Sprintf("%s: %s", name, resp.Error), Reason: value}
@@ -131,7 +141,7 @@ func (g *Gateway) ProbeTCP(ctx context.Context, name app.Name, port uint16) erro
 }
 
 func (g *Gateway) probe(ctx context.Context, op protocol.Op, name app.Name, p protocol.Probe) (protocol.Response, error) {
-	resp, err := protocol.Ask(ctx, g.socket, protocol.Request{Op: op, Name: string(name), Timeout: timeout(ctx), Probe: &p})
+	resp, err := g.ask(ctx, protocol.Request{Op: op, Name: string(name), Timeout: timeout(ctx), Probe: &p})
 	if err != nil {
 		return resp, fmt.Errorf("probe %s: %w", name, err)
 	}
@@ -157,7 +167,7 @@ func (g *Gateway) Watch(ctx context.Context) iter.Seq2[Event, error] {
 	}
 	return func(yield func(Event, error) bool) {
 		for {
-			if err == nil && !follow(ctx, stream, yield) {
+			if err == nil && !g.follow(ctx, stream, yield) {
 				return
 			}
 			if waitErr := g.waitUp(ctx); waitErr != nil {
@@ -180,7 +190,7 @@ func (g *Gateway) Watch(ctx context.Context) iter.Seq2[Event, error] {
 
 // follow yields the events of one stream until it ends (true) or the reader
 // has enough (false).
-func follow(ctx context.Context, stream *net.UnixConn, yield func(Event, error) bool) bool {
+func (g *Gateway) follow(ctx context.Context, stream *net.UnixConn, yield func(Event, error) bool) bool {
 	defer stream.Close()
 	defer context.AfterFunc(ctx, func() { stream.Close() })()
 	for {
@@ -188,10 +198,8 @@ func follow(ctx context.Context, stream *net.UnixConn, yield func(Event, error) 
 		if _, err := protocol.Read(stream, &ev); err != nil {
 			return ctx.Err() == nil
 		}
-		if ev.Kind == recordEvent {
-			continue // the room's own
-		}
-		if !yield(Event{Kind: EventKind(ev.Kind), Name: app.Name(ev.Name), Node: ev.Node, Detail: ev.Detail, At: ev.At}, nil) {
+		event, ok := g.heardEvent(ev)
+		if ok && !yield(event, nil) { // others are the room's own, or nonsense
 			return false
 		}
 	}
@@ -207,21 +215,4 @@ func (g *Gateway) travel(m Member) *protocol.Member {
 		GuestTLS: travelTLS(m.GuestTLS), HostTLS: travelTLS(m.HostTLS),
 		Forward: m.Forward, Messages: m.Messages, Build: m.Build, Record: g.readRecord(m.Name),
 	}
-}
-
-func node(n protocol.Node) Node {
-	return Node{
-		Atoms: n.Atoms, AtomBudget: n.AtomBudget, Rights: n.Rights, Closed: n.Closed, NextTry: n.NextTry,
-		Quarantine: (*Quarantine)(n.Quarantine),
-		Name:       app.Name(n.Name), Node: n.Node, Port: n.Port, Registered: n.Registered,
-		Up: n.Up, Since: n.Since, Error: n.Error, Refused: n.Refused, Mode: n.Mode, Recent: refusals(n.Recent),
-	}
-}
-
-func refusals(all []protocol.Refusal) []Refusal {
-	var out []Refusal
-	for _, r := range all {
-		out = append(out, Refusal(r))
-	}
-	return out
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"beamsandbox/distribution/gateway/protocol"
@@ -32,6 +33,9 @@ const (
 func (g *Gateway) keepRecords(ctx context.Context) {
 	defer close(g.kept)
 	g.dropOldRecords()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { g.fetchRecords(ctx) })
 	for ctx.Err() == nil {
 		if g.waitUp(ctx) != nil {
 			return
@@ -42,6 +46,7 @@ func (g *Gateway) keepRecords(ctx context.Context) {
 	}
 }
 
+// followRecords notes whose records are to be asked for.
 func (g *Gateway) followRecords(ctx context.Context) error {
 	stream, _, err := g.open(ctx)
 	if err != nil {
@@ -54,7 +59,7 @@ func (g *Gateway) followRecords(ctx context.Context) error {
 		return err
 	}
 	for _, n := range nodes {
-		g.fetchRecord(ctx, n.Name)
+		g.recordChanged(n.Name)
 	}
 	for {
 		var ev protocol.Event
@@ -62,7 +67,44 @@ func (g *Gateway) followRecords(ctx context.Context) error {
 			return err
 		}
 		if ev.Kind == recordEvent {
-			g.fetchRecord(ctx, app.Name(ev.Name))
+			g.recordChanged(app.Name(ev.Name))
+		}
+	}
+}
+
+// recordChanged notes that there is more to be kept of a guest that we know: one
+// that this room made a member, or of which something is kept. Another one is
+// asked for when it becomes a member.
+func (g *Gateway) recordChanged(name app.Name) {
+	if name.Valid() && (g.ledger.isNamed(name) || g.holdsRecord(name)) {
+		g.ledger.news(name, time.Now())
+	}
+}
+
+func (g *Gateway) holdsRecord(name app.Name) bool {
+	if g.cfg.Records == "" {
+		return false
+	}
+	_, err := os.Lstat(g.recordPath(name))
+	return err == nil
+}
+
+// fetchRecords asks for records as they become due, until ctx ends.
+func (g *Gateway) fetchRecords(ctx context.Context) {
+	for ctx.Err() == nil {
+		name, in, sooner := g.ledger.next(time.Now())
+		if name != "" {
+			g.fetchRecord(ctx, name)
+			continue
+		}
+		var due <-chan time.Time
+		if in > 0 {
+			due = time.After(in)
+		}
+		select {
+		case <-ctx.Done():
+		case <-sooner:
+		case <-due:
 		}
 	}
 }
@@ -73,12 +115,22 @@ func (g *Gateway) fetchRecord(ctx context.Context, name app.Name) {
 	defer g.keeping.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	resp, err := protocol.Ask(ctx, g.socket, protocol.Request{Op: protocol.OpRecord, Name: string(name)})
+	resp, err := g.ask(ctx, protocol.Request{Op: protocol.OpRecord, Name: string(name)})
 	if err == nil {
-		err = g.writeRecord(name, resp)
+		g.say(name, resp.Said)
+		if g.ledger.writes(name, resp.Record, time.Now()) {
+			err = g.writeRecord(name, resp.Record)
+		}
 	}
 	if err != nil && ctx.Err() == nil {
 		g.cfg.Log.Warn("what is known of a guest is not kept", "app", name, "err", err)
+	}
+}
+
+// say hands on what a guest said.
+func (g *Gateway) say(name app.Name, text []byte) {
+	if len(text) > 0 && g.cfg.Said != nil {
+		g.cfg.Said(name, text[:min(len(text), maxSaid)])
 	}
 }
 
@@ -87,11 +139,15 @@ func (g *Gateway) fetchRecord(ctx context.Context, name app.Name) {
 func (g *Gateway) Lift(ctx context.Context, name app.Name) error {
 	g.keeping.Lock()
 	defer g.keeping.Unlock()
-	resp, err := protocol.Ask(ctx, g.socket, protocol.Request{
+	if !name.Valid() {
+		return fmt.Errorf("lift quarantine: %q is no app's name", name)
+	}
+	resp, err := g.ask(ctx, protocol.Request{
 		Op: protocol.OpLift, Name: string(name), Member: &protocol.Member{Record: g.readRecord(name)},
 	})
 	if err == nil {
-		err = g.writeRecord(name, resp)
+		g.say(name, resp.Said)
+		err = g.writeRecord(name, resp.Record)
 	}
 	if err != nil {
 		return fmt.Errorf("lift quarantine of %s: %w", name, err)
@@ -99,28 +155,32 @@ func (g *Gateway) Lift(ctx context.Context, name app.Name) error {
 	return nil
 }
 
-// writeRecord replaces the file of a guest's record, whole or not at all, and
-// hands on what the guest said.
-func (g *Gateway) writeRecord(name app.Name, resp protocol.Response) error {
-	if len(resp.Said) > 0 && g.cfg.Said != nil {
-		g.cfg.Said(name, resp.Said)
-	}
-	if g.cfg.Records == "" || len(resp.Record) == 0 {
+// writeRecord replaces the file of a guest's record, whole or not at all.
+func (g *Gateway) writeRecord(name app.Name, record []byte) error {
+	if g.cfg.Records == "" || len(record) == 0 {
 		return nil
 	}
-	if len(resp.Record) > maxRecord {
-		return fmt.Errorf("its record has %d bytes, at most %d are kept", len(resp.Record), maxRecord)
+	if !name.Valid() {
+		return fmt.Errorf("%q is no app's name", name)
 	}
-	return durable.Write(g.recordPath(name), resp.Record)
+	if len(record) > maxRecord {
+		return fmt.Errorf("its record has %d bytes, at most %d are kept", len(record), maxRecord)
+	}
+	err := durable.Write(g.recordPath(name), record)
+	if err == nil {
+		g.ledger.wrote(name, record, time.Now())
+	}
+	return err
 }
 
+// recordPath is a file in the folder of records; name is a valid one.
 func (g *Gateway) recordPath(name app.Name) string {
 	return filepath.Join(g.cfg.Records, string(name))
 }
 
 // readRecord is what is kept of a guest, nil when nothing is or can be.
 func (g *Gateway) readRecord(name app.Name) []byte {
-	if g.cfg.Records == "" {
+	if g.cfg.Records == "" || !name.Valid() {
 		return nil
 	}
 	b, err := os.ReadFile(g.recordPath(name))

@@ -41,6 +41,8 @@ func (p *teller) answer(c *net.UnixConn) {
 		_ = protocol.Write(c, protocol.Response{Hello: &protocol.Hello{Version: protocol.Version, Pid: 1}})
 		_ = protocol.Write(c, protocol.Event{Kind: recordEvent, Name: "pulse"})
 		_, _ = c.Read(make([]byte, 1)) // until the follower goes
+	case protocol.OpSet:
+		_ = protocol.Write(c, protocol.Response{Node: &protocol.Node{Name: req.Name, Node: req.Member.Node}})
 	case protocol.OpList:
 		_ = protocol.Write(c, protocol.Response{})
 	case protocol.OpRecord:
@@ -78,6 +80,9 @@ func TestRecordsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Close()
+	if _, err := g.Ensure(t.Context(), Member{Name: "pulse", Node: "pulse@vm"}); err != nil {
+		t.Fatal(err)
+	}
 	if text := <-said; text != "pulse: hello\n" {
 		t.Errorf("said %q", text)
 	}
@@ -122,7 +127,7 @@ func TestOldRecordsGo(t *testing.T) {
 
 func TestRecordTooLargeIsNotKept(t *testing.T) {
 	g := &Gateway{cfg: Config{Records: t.TempDir()}}
-	err := g.writeRecord("pulse", protocol.Response{Record: make([]byte, maxRecord+1)})
+	err := g.writeRecord("pulse", make([]byte, maxRecord+1))
 	if err == nil || !strings.Contains(err.Error(), "at most") || g.readRecord("pulse") != nil {
 		t.Errorf("%v", err)
 	}

@@ -114,6 +114,9 @@ func validName(s string) bool {
 	return only(s, "_")
 }
 
+// Valid reports whether n can be an app's name.
+func (n Name) Valid() bool { return validName(string(n)) }
+
 // ownName refuses the applications that every BEAM is made of: removing an
 // embedded app unloads its code from the host VM.
 func (d *document) ownName(top section) {
