@@ -15,9 +15,13 @@ func (l *link) open() error {
 	r := l.m.record
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	j, err := judge.New(judge.Config{Guest: l.guest.id, Host: l.host.id, Messages: l.m.spec().Messages}, &r.life)
+	j, err := judge.New(l.judgeConfig(), &r.life)
 	l.judge = j
 	return err
+}
+
+func (l *link) judgeConfig() judge.Config {
+	return judge.Config{Guest: l.guest.id, Host: l.host.id, Messages: l.m.spec().Messages}
 }
 
 // forward sends what a verdict lets through.
@@ -108,6 +112,7 @@ func (l *link) hold(d time.Duration, from, to *leg) error {
 	select {
 	case <-t.C:
 	case <-l.ended:
+	case <-l.paused(): // the budget remembers
 	}
 	return nil
 }

@@ -27,8 +27,10 @@ type forward struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
-	mu  sync.Mutex
-	err error // why the port is not open now
+	mu      sync.Mutex
+	err     error // why the port is not open now
+	ln      net.Listener
+	retired bool // another gateway accepts at the port
 }
 
 // setForwards opens and closes forwarded ports until they are as listed.
@@ -56,16 +58,51 @@ func (m *member) setForwards(ports []uint16) {
 // newForward opens a port at once, so that whoever asked sees what became of
 // it, and keeps trying when it is taken.
 func (m *member) newForward(port uint16) *forward {
-	ctx, cancel := context.WithCancel(m.ctx)
-	f := &forward{m: m, port: port, cancel: cancel, done: make(chan struct{})}
+	f := &forward{m: m, port: port, done: make(chan struct{})}
 	ln, err := f.listen()
-	f.err = err
-	m.run(fmt.Sprintf("port %d", port), func() {
+	f.ln, f.err = ln, err
+	f.start(ln)
+	return f
+}
+
+// start keeps the port until the forward is cancelled, which is not done by the
+// member's end alone: connections may outlive it.
+func (f *forward) start(ln net.Listener) {
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel = cancel
+	go func() {
 		defer close(f.done)
 		defer cancel()
+		defer f.m.s.survive(fmt.Sprintf("%s port %d", f.m.name, f.port))
 		f.keep(ctx, ln)
-	})
-	return f
+	}()
+}
+
+// retire leaves the port to another gateway; connections go on until they end,
+// or cancel is called.
+func (f *forward) retire() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.retired = true
+	if f.ln != nil {
+		f.ln.Close()
+	}
+}
+
+// listener is where the port is accepted at, nil while it is not.
+func (f *forward) listener() net.Listener {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return nil
+	}
+	return f.ln
+}
+
+func (f *forward) isRetired() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.retired
 }
 
 func (f *forward) listen() (net.Listener, error) {
@@ -78,7 +115,7 @@ func (f *forward) listen() (net.Listener, error) {
 	case err != nil:
 		return nil, fmt.Errorf("open port %d of 127.0.0.1: %w", f.port, err)
 	}
-	return ln, nil
+	return f.m.s.ice.gate(ln), nil
 }
 
 // keep serves the port until ctx ends; ln is nil when it was taken.
@@ -88,6 +125,9 @@ func (f *forward) keep(ctx context.Context, ln net.Listener) {
 		if ln != nil {
 			f.serve(ctx, ln)
 			wait = firstRetry
+		}
+		if f.isRetired() {
+			return
 		}
 		rest(ctx, wait)
 		wait = min(2*wait, lastRetry)
@@ -120,6 +160,9 @@ func (f *forward) problem() string {
 
 // serve accepts until ctx ends or ln fails, and waits for its connections.
 func (f *forward) serve(ctx context.Context, ln net.Listener) {
+	f.mu.Lock()
+	f.ln = ln
+	f.mu.Unlock()
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
 	defer ln.Close()
 	var wg sync.WaitGroup

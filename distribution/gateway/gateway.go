@@ -50,13 +50,16 @@ type Server struct {
 	cfg    Config
 	feed   feed
 	larder larder
+	ice    ice
 
 	mu      sync.Mutex
 	members map[string]*member
 	records map[string]*record
 	asking  int // open control connections
 	idle    *time.Timer
-	quit    func() // ends Serve
+	quit    func()     // ends Serve
+	retired []*forward // of members that were handed over
+	leaving sync.WaitGroup
 }
 
 // New makes a Server without members.
@@ -82,6 +85,7 @@ func (s *Server) Serve(ctx context.Context, ln *net.UnixListener) error {
 	s.mu.Unlock()
 	s.rest()
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
+	defer s.drain()
 	defer s.clear()
 	var wg sync.WaitGroup
 	defer wg.Wait()

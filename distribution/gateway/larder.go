@@ -56,7 +56,8 @@ type share struct {
 var errNoMemory = errors.New("took too long over a large message while others waited for the memory that it holds")
 
 // share waits until a frame of n bytes gets its turn, at the head of the queue.
-// End must be called unless the link ended meanwhile, which is an error.
+// End must be called unless the link ended meanwhile or is to rest, which are
+// errors.
 func (d *larder) share(l *link, n int) (*share, error) {
 	c := &share{d: d, l: l, bytes: n, turn: make(chan struct{})}
 	d.mu.Lock()
@@ -65,10 +66,13 @@ func (d *larder) share(l *link, n int) (*share, error) {
 	d.mu.Unlock()
 	t := time.NewTicker(hurry / 4)
 	defer t.Stop()
-	for {
+	for paused := l.paused(); ; {
 		select {
 		case <-c.turn:
 			return c, nil
+		case <-paused:
+			c.end()
+			return nil, errFrozen
 		case <-l.ended:
 			c.end()
 			return nil, io.ErrUnexpectedEOF

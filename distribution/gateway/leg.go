@@ -2,11 +2,15 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
+	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"beamsandbox/distribution/wire"
@@ -23,7 +27,13 @@ const (
 	// slack is the part of a deadline that may pass until it is set anew:
 	// setting one costs as much as judging a small frame.
 	slack = 8
+	// finishIn is how long a frame under way may take to arrive once the link is
+	// to rest.
+	finishIn = 2 * time.Second
 )
+
+// errFrozen ends a pump between two frames, without ending its link.
+var errFrozen = errors.New("the link rests")
 
 // leg is one of the two connections of a link.
 type leg struct {
@@ -32,6 +42,10 @@ type leg struct {
 	in      *bufio.Reader
 	silence time.Duration
 	heard   time.Time // when the reader's deadline was set
+	idle    bool      // the reader waits for a frame to begin
+
+	frozen atomic.Bool
+	finish time.Time // until when a frame under way may arrive, once frozen
 
 	mu     sync.Mutex  // whole frames
 	out    []byte      // frames, or the beginning of one, that wait to be written
@@ -44,8 +58,21 @@ type leg struct {
 func newLeg(conn net.Conn, id wire.Identity, silence time.Duration) *leg {
 	_ = conn.SetDeadline(time.Time{})
 	l := &leg{conn: conn, id: id, silence: silence}
-	l.in = bufio.NewReaderSize(patient{l}, 16<<10)
+	l.in = readerAfter(nil, patient{l})
 	return l
+}
+
+// readerSize is how much of a leg is read ahead, in bytes.
+const readerSize = 16 << 10
+
+// readerAfter reads what was read before, at most readerSize bytes, first.
+func readerAfter(before []byte, r io.Reader) *bufio.Reader {
+	if len(before) == 0 {
+		return bufio.NewReaderSize(r, readerSize)
+	}
+	b := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(before), r), readerSize)
+	_, _ = b.Peek(len(before)) // so that all of it can be handed on again
+	return b
 }
 
 // ready says whether the next frame is here as a whole.
@@ -60,7 +87,12 @@ func (l *leg) ready() bool {
 
 // next waits for the next frame and returns its announced size.
 func (l *leg) next() (int, error) {
+	if l.frozen.Load() {
+		return 0, errFrozen
+	}
+	l.idle = true
 	head, err := l.in.Peek(4)
+	l.idle = false
 	if err != nil {
 		if len(head) > 0 && errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
@@ -75,11 +107,43 @@ func (l *leg) next() (int, error) {
 type patient struct{ l *leg }
 
 func (p patient) Read(b []byte) (int, error) {
-	if now := time.Now(); now.Sub(p.l.heard) > p.l.silence/slack {
-		p.l.heard = now
-		_ = p.l.conn.SetReadDeadline(now.Add(p.l.silence + p.l.silence/slack))
+	l := p.l
+	for {
+		if now := time.Now(); now.Sub(l.heard) > l.silence/slack {
+			l.heard = now
+			_ = l.conn.SetReadDeadline(now.Add(l.silence + l.silence/slack))
+		}
+		if l.frozen.Load() { // asked after the deadline was set: it may have been the later one
+			if l.idle {
+				return 0, errFrozen
+			}
+			_ = l.conn.SetReadDeadline(l.finish)
+		}
+		n, err := l.conn.Read(b)
+		if n > 0 || !l.interrupted(err) || !l.idle && time.Now().After(l.finish) {
+			return n, err
+		}
 	}
-	return p.l.conn.Read(b)
+}
+
+// interrupted says whether a read or write ended because the link is to rest.
+func (l *leg) interrupted(err error) bool {
+	return l.frozen.Load() && errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// freeze makes the reader stop before the next frame, and the writer keep what
+// it cannot write at once.
+func (l *leg) freeze() {
+	l.finish = time.Now().Add(finishIn)
+	l.frozen.Store(true)
+	_ = l.conn.SetDeadline(longAgo)
+}
+
+// thaw lets both go on. Nobody reads or writes meanwhile.
+func (l *leg) thaw() {
+	l.frozen.Store(false)
+	l.heard, l.spoke = time.Time{}, time.Time{}
+	_ = l.conn.SetDeadline(time.Time{})
 }
 
 // send takes one frame, given in two parts. A small one waits for flush.
@@ -108,15 +172,16 @@ func (l *leg) flush() error {
 }
 
 // tryFlush writes what waits unless somebody writes already, and takes what
-// waits along.
-func (l *leg) tryFlush() {
+// waits along; or will, since it is more than would have been left to wait.
+func (l *leg) tryFlush() error {
 	if !l.mu.TryLock() {
-		return
+		return nil
 	}
 	defer l.mu.Unlock()
-	if len(l.out) > 0 {
-		_ = l.write(nil)
+	if len(l.out) == 0 || len(l.out) > gathered {
+		return l.err
 	}
+	return l.write(nil)
 }
 
 // tick tells the peer that we are there, unless a frame is on its way and
@@ -138,6 +203,10 @@ func (l *leg) write(b []byte) error {
 			l.spoke = now
 			_ = l.conn.SetWriteDeadline(now.Add(stallAfter + stallAfter/slack))
 		}
+		if l.frozen.Load() {
+			l.out = append(l.out, b...)
+			return nil
+		}
 		l.parts = [2][]byte{l.out, b[:n]}
 		l.vector = l.parts[:]
 		if len(l.out) == 0 {
@@ -145,7 +214,12 @@ func (l *leg) write(b []byte) error {
 		} else if n == 0 {
 			l.vector = l.parts[:1]
 		}
-		_, l.err = l.vector.WriteTo(l.conn)
+		_, err := l.vector.WriteTo(l.conn)
+		if l.interrupted(err) {
+			l.out = slices.Concat(append(slices.Clone(l.vector), b[n:])...)
+			return nil
+		}
+		l.err = err
 		l.out, b = l.out[:0], b[n:]
 	}
 	return l.err

@@ -34,13 +34,17 @@ type link struct {
 	reason string
 	ended  chan struct{} // closed when the legs are
 	done   chan struct{} // closed when nothing of the link is left
+
+	mu    sync.Mutex
+	pause chan struct{} // closed while the link is to rest
+	still chan struct{} // closed when it does
 }
 
 func (m *member) newLink(host net.Conn, hostID wire.Identity, guest net.Conn, guestID wire.Identity) *link {
 	silence := m.s.cfg.Tick
 	return &link{
 		m: m, host: newLeg(host, hostID, silence), guest: newLeg(guest, guestID, silence),
-		ended: make(chan struct{}), done: make(chan struct{}),
+		ended: make(chan struct{}), done: make(chan struct{}), pause: make(chan struct{}), still: make(chan struct{}),
 	}
 }
 
@@ -54,10 +58,8 @@ func (l *link) end(reason string) {
 	})
 }
 
-// carry makes l the member's link and carries frames until it ends.
-func (m *member) carry(l *link) {
-	defer close(l.done)
-	defer context.AfterFunc(m.ctx, func() { l.end("member removed") })()
+// begin makes l the member's link, or ends it.
+func (m *member) begin(l *link) error {
 	for old := m.swap(nil, l); old != nil; old = m.swap(nil, l) {
 		old.end("replaced by a newer link")
 		<-old.done
@@ -65,12 +67,26 @@ func (m *member) carry(l *link) {
 	if err := l.open(); err != nil {
 		l.end(err.Error())
 		m.swap(l, nil)
-		m.fail(err)
-		return
+		close(l.done)
+		return err
 	}
 	m.tell("up", "")
 	m.s.cfg.Log.Info("link up", "app", m.name, "node", l.guest.id.Name)
-	l.run()
+	return nil
+}
+
+// carry carries the frames of the member's link until it ends.
+func (m *member) carry(l *link) {
+	defer close(l.done)
+	defer context.AfterFunc(m.ctx, func() { l.end("member removed") })()
+	for l.run(); l.rests(); l.run() {
+		if m.s.ice.rest() {
+			l.end("another gateway goes on with it")
+			m.swap(l, nil)
+			return
+		}
+		l.thaw()
+	}
 	m.swap(l, nil)
 	m.tell("down", l.reason)
 	m.quarantine()
@@ -128,15 +144,23 @@ func (m *member) isHeld() bool {
 	return m.held
 }
 
-// run carries frames both ways until either leg ends, then ends the other.
+// run carries frames both ways until either leg ends, then ends the other; or
+// until the link is to rest, which it then does as it is.
 func (l *link) run() {
 	var wg sync.WaitGroup
 	pump := func(dir policy.Direction, from, to *leg, who string) {
 		wg.Go(func() {
 			reason := who + " session ended by a defect"
-			defer func() { l.end(reason) }()
+			defer func() {
+				if reason != "" {
+					l.end(reason)
+				}
+			}()
 			defer l.m.s.survive(l.m.name + " " + who)
-			reason = why(who, l.pump(dir, from, to))
+			err := l.pump(dir, from, to)
+			if reason = why(who, err); errors.Is(err, errFrozen) {
+				reason = ""
+			}
 		})
 	}
 	pump(policy.GuestToHost, l.guest, l.host, "guest")
@@ -145,10 +169,48 @@ func (l *link) run() {
 	wg.Wait()
 }
 
+// freeze asks the link to rest. Rests tells when it does: still is closed.
+func (l *link) freeze() (still <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.pause)
+	l.host.freeze()
+	l.guest.freeze()
+	return l.still
+}
+
+// rests says whether the link was asked to rest and has not ended.
+func (l *link) rests() bool {
+	select {
+	case <-l.ended:
+		return false
+	case <-l.paused():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.still)
+	return true
+}
+
+// thaw undoes freeze once the link rests.
+func (l *link) thaw() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pause, l.still = make(chan struct{}), make(chan struct{})
+	l.host.thaw()
+	l.guest.thaw()
+}
+
+func (l *link) paused() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pause
+}
+
 // pump carries the frames of one direction. What is written waits until the
 // reader would have to wait itself: frames that came together leave together.
 func (l *link) pump(dir policy.Direction, from, to *leg) error {
-	defer to.tryFlush() // what was judged before the end
+	defer func() { _ = to.tryFlush() }() // what was judged before the end
 	small := make([]byte, 0, 4<<10)
 	for {
 		if !from.ready() {
@@ -219,20 +281,25 @@ func (l *link) largeThrough(dir policy.Direction, size int, from, to *leg) (judg
 	return v, l.forward(v, to)
 }
 
+// flush writes what a pump has gathered: what it forwards, and what it answers
+// unless the other pump does.
 func (l *link) flush(from, to *leg) error {
 	if err := to.flush(); err != nil {
 		return writeError{err}
 	}
-	return from.flush()
+	return from.tryFlush()
 }
 
-// tick sends ticks on both legs until the link ends.
+// tick sends ticks on both legs until the link ends or rests.
 func (l *link) tick() {
 	t := time.NewTicker(l.m.s.cfg.Tick / 4)
 	defer t.Stop()
+	paused := l.paused()
 	for {
 		select {
 		case <-l.ended:
+			return
+		case <-paused:
 			return
 		case <-t.C:
 		}

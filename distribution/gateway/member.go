@@ -42,6 +42,8 @@ type member struct {
 	wg     sync.WaitGroup
 	shakes chan struct{} // holds one token for each handshake under way
 	record *record
+	view   *epmd.View
+	stands stands
 
 	mu       sync.Mutex
 	wanted   protocol.Member
@@ -51,6 +53,7 @@ type member struct {
 	leased   bool // and so do we at the machine's port mapper
 	told     bool // followers heard of it
 	release  context.CancelFunc
+	lease    *epmd.Lease
 	link     *link
 	since    time.Time // of the last change of link
 	linkErr  string    // why the last link could not be made
@@ -88,32 +91,57 @@ func checkMember(spec protocol.Member) error {
 	return nil
 }
 
+// stands are the sockets that stand in for a guest and its host node.
+type stands struct {
+	epmd, host net.Listener   // inside the guest's namespace
+	outer      []net.Listener // where the host VM finds the guest, all with one port
+}
+
 // newMember starts serving one guest. It owns sockets unless it fails.
 func newMember(s *Server, spec protocol.Member, kept *record, sockets map[netip.AddrPort]net.Listener) (*member, error) {
 	outer, err := listenAll(s.cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("set member %s: %w", spec.Name, err)
 	}
+	m := makeMember(s, spec, kept)
+	m.serve(m.newView(), stands{sockets[spec.EPMD], sockets[spec.Host], outer})
+	m.setForwards(spec.Forward)
+	return m, nil
+}
+
+// makeMember is a member that does nothing yet.
+func makeMember(s *Server, spec protocol.Member, kept *record) *member {
 	m := &member{
 		s: s, name: spec.Name, alive: aliveOf(spec.Node), wanted: spec, since: time.Now(),
-		port:   outer[0].Addr().(*net.TCPAddr).AddrPort().Port(),
 		shakes: make(chan struct{}, maxHandshakes), record: kept,
 		forwards: make(map[uint16]*forward),
 		starts:   pace{every: paceEvery, burst: startBurst}, dials: dialing(spec.Messages),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.caller = newCaller(m)
-	view := &epmd.View{
-		Pinned: m.alive, Peers: map[string]uint16{aliveOf(spec.HostNode): spec.Host.Port()},
+	return m
+}
+
+func (m *member) newView() *epmd.View {
+	return &epmd.View{
+		Pinned: m.alive, Peers: map[string]uint16{aliveOf(m.wanted.HostNode): m.wanted.Host.Port()},
 		OnRegister: m.registered, OnUnregister: m.unregistered,
 	}
-	m.run("port mapper view", func() { m.report(view.Serve(m.ctx, sockets[spec.EPMD])) })
-	m.acceptAll("guest", sockets[spec.Host], m.guestDials)
-	for _, ln := range outer {
+}
+
+// serve answers at the member's sockets until it is closed.
+func (m *member) serve(view *epmd.View, at stands) {
+	gate := m.s.ice.gate
+	m.view, m.stands = view, stands{gate(at.epmd), gate(at.host), nil}
+	m.run("port mapper view", func() { m.report(view.Serve(m.ctx, m.stands.epmd)) })
+	m.acceptAll("guest", m.stands.host, m.guestDials)
+	for _, ln := range at.outer {
+		m.stands.outer = append(m.stands.outer, gate(ln))
+	}
+	m.port = at.outer[0].Addr().(*net.TCPAddr).AddrPort().Port()
+	for _, ln := range m.stands.outer {
 		m.acceptAll("host", ln, m.hostDials)
 	}
-	m.setForwards(spec.Forward)
-	return m, nil
 }
 
 // listenAll listens at every address with one port, chosen by the kernel.
@@ -195,7 +223,7 @@ func (m *member) shake(who string, conn net.Conn, serve dialed) {
 		return
 	}
 	m.run("link by "+who, func() {
-		l, err := m.join(conn, serve)
+		l, err := m.linked(conn, serve)
 		switch {
 		case errors.Is(err, errNobody), errors.Is(err, errCrossed), errors.Is(err, errLinked), m.ctx.Err() != nil:
 		case err != nil:
@@ -207,10 +235,19 @@ func (m *member) shake(who string, conn net.Conn, serve dialed) {
 	})
 }
 
+// linked makes the member's link out of a connection.
+func (m *member) linked(conn net.Conn, serve dialed) (*link, error) {
+	defer func() { <-m.shakes }()
+	l, err := m.join(conn, serve)
+	if err == nil {
+		err = m.begin(l)
+	}
+	return l, err
+}
+
 // join runs one handshake within handshakeTimeout; its connections are closed
 // when it fails.
 func (m *member) join(conn net.Conn, serve dialed) (*link, error) {
-	defer func() { <-m.shakes }()
 	ctx, cancel := context.WithTimeout(m.ctx, handshakeTimeout)
 	defer cancel()
 	var p pending

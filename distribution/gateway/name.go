@@ -48,13 +48,16 @@ func (m *member) registered(r epmd.Registration, _ uint32) {
 			<-stale.done
 		}
 		rest(ctx, wait)
-		m.holdName(ctx)
+		m.holdName(ctx, nil)
 	})
 }
 
 // unregistered is told by the view that the guest's BEAM let go of its name,
 // most often by ending.
 func (m *member) unregistered(epmd.Registration) {
+	if m.s.ice.isOver() {
+		return // it is another gateway's to tell
+	}
 	m.mu.Lock()
 	told := m.told
 	m.held, m.told = false, false
@@ -69,8 +72,12 @@ func (m *member) unregistered(epmd.Registration) {
 }
 
 // holdName keeps the guest's name at the machine's port mapper until ctx
-// ends, through restarts of the port mapper and other holders of the name.
-func (m *member) holdName(ctx context.Context) {
+// ends, through restarts of the port mapper and other holders of the name. It
+// may be leased already.
+func (m *member) holdName(ctx context.Context, lease *epmd.Lease) {
+	if lease != nil {
+		m.hasName(ctx, lease)
+	}
 	wait := firstRetry
 	for tries := 1; ctx.Err() == nil; tries++ {
 		lease, err := epmd.Register(ctx, m.s.cfg.EPMD, epmd.Registration{Name: m.alive, Port: m.port})
@@ -88,7 +95,7 @@ func (m *member) holdName(ctx context.Context) {
 // hasName waits until the lease or ctx ends.
 func (m *member) hasName(ctx context.Context, lease *epmd.Lease) {
 	m.mu.Lock()
-	m.leased, m.nameErr = true, ""
+	m.lease, m.leased, m.nameErr = lease, true, ""
 	m.told = m.held
 	tell := m.held && m.link == nil
 	m.mu.Unlock()
@@ -101,7 +108,7 @@ func (m *member) hasName(ctx context.Context, lease *epmd.Lease) {
 	}
 	lease.Close()
 	m.mu.Lock()
-	m.leased = false
+	m.lease, m.leased = nil, false
 	m.mu.Unlock()
 }
 

@@ -78,6 +78,9 @@ func (s *Server) allowed(c *net.UnixConn) error {
 
 // answer does what one request asks for. It owns files.
 func (s *Server) answer(ctx context.Context, req protocol.Request, files []*os.File) protocol.Response {
+	if req.Op == protocol.OpHandOver {
+		return s.answerHandOver(files)
+	}
 	sockets, err := listeners(req.Sockets, files)
 	if err != nil {
 		return failed(err)
@@ -111,7 +114,7 @@ func (s *Server) answer(ctx context.Context, req protocol.Request, files []*os.F
 func (s *Server) hello() *protocol.Hello {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &protocol.Hello{Version: protocol.Version, Pid: os.Getpid(), Members: len(s.members)}
+	return &protocol.Hello{Version: protocol.Version, Pid: os.Getpid(), Members: len(s.members), HandOver: protocol.HandOver}
 }
 
 func (s *Server) answerSet(req protocol.Request, sockets map[netip.AddrPort]net.Listener) protocol.Response {

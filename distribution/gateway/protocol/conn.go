@@ -15,13 +15,54 @@ import (
 const (
 	// MaxMessage bounds one message, in bytes of JSON.
 	MaxMessage = 32 << 20
-	// MaxSockets bounds the sockets beside one request.
-	MaxSockets = 8
+	// MaxSockets bounds the sockets beside one message; the kernel takes 253.
+	MaxSockets = 192
 )
 
 // Write sends one message: four bytes of big-endian length and v as JSON.
 // Files travel beside the first byte (unix(7), SCM_RIGHTS) and stay open here.
 func Write(c *net.UnixConn, v any, files ...*os.File) error {
+	fds := make([]int, len(files))
+	for i, f := range files {
+		fds[i] = int(f.Fd())
+	}
+	return write(c, v, fds)
+}
+
+// WriteSockets is Write for sockets in use: they stay as they are here, too.
+func WriteSockets(c *net.UnixConn, v any, sockets ...syscall.Conn) error {
+	var fds []int
+	defer func() {
+		for _, fd := range fds {
+			_ = syscall.Close(fd)
+		}
+	}()
+	for _, s := range sockets {
+		fd, err := twin(s)
+		if err != nil {
+			return fmt.Errorf("pass socket: %w", err)
+		}
+		fds = append(fds, fd)
+	}
+	return write(c, v, fds)
+}
+
+// twin is another descriptor of a socket; that of its File would block.
+func twin(s syscall.Conn) (fd int, err error) {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if ctl := raw.Control(func(its uintptr) { fd, err = syscall.Dup(int(its)) }); ctl != nil {
+		return 0, ctl
+	}
+	return fd, err
+}
+
+func write(c *net.UnixConn, v any, fds []int) error {
+	if len(fds) > MaxSockets {
+		return fmt.Errorf("encode message: %d sockets, at most %d fit", len(fds), MaxSockets)
+	}
 	body, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
@@ -31,11 +72,7 @@ func Write(c *net.UnixConn, v any, files ...*os.File) error {
 	}
 	msg := append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 	var rights []byte
-	if len(files) > 0 {
-		fds := make([]int, len(files))
-		for i, f := range files {
-			fds[i] = int(f.Fd())
-		}
+	if len(fds) > 0 {
 		rights = syscall.UnixRights(fds...)
 	}
 	n, _, err := c.WriteMsgUnix(msg, rights, nil)

@@ -18,6 +18,11 @@ import (
 // replaced when it serves nobody.
 const Version = 2
 
+// HandOver is the version of what one gateway tells another one that takes its
+// members over. Gateways of the same HandOver understand each other, whatever
+// Version they speak with sandboxd.
+const HandOver = 1
+
 // Op names a request.
 type Op string
 
@@ -35,6 +40,7 @@ const (
 	OpQuit      Op = "quit"       // leave, if no member is served
 	OpRecord    Op = "record"     // what is kept of Name, and what it said since this was asked last
 	OpLift      Op = "lift"       // Name is let in again: its closed links and its quarantine are forgotten
+	OpHandOver  Op = "hand_over"  // all members go to the gateway at the other end of the passed socket
 )
 
 // Request is one question of sandboxd.
@@ -139,9 +145,10 @@ type Response struct {
 
 // Hello is a gateway's answer to who it is.
 type Hello struct {
-	Version int `json:"version"`
-	Pid     int `json:"pid"`
-	Members int `json:"members"`
+	Version  int `json:"version"`
+	Pid      int `json:"pid"`
+	Members  int `json:"members"`
+	HandOver int `json:"hand_over,omitempty"` // 0: it cannot
 }
 
 // Node is one member as the gateway sees it now; see distribution.Node.
