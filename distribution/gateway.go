@@ -39,8 +39,9 @@ type Config struct {
 const (
 	socketName = "gateway.sock"
 	logName    = "gateway.log"
-	// startTimeout bounds the start of the gateway until it answers.
-	startTimeout = 10 * time.Second
+	// startTimeout bounds the start of the gateway until it answers, and has
+	// taken over from an older one.
+	startTimeout = 30 * time.Second
 	// A gateway that cannot be started is tried again ever later.
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 10 * time.Second

@@ -3,10 +3,8 @@
 package distribution
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -44,52 +42,5 @@ func TestGatewaysMemoryIsBounded(t *testing.T) {
 	defer cancel()
 	if err := g.Quit(ctx); err != nil || there(held.dir) {
 		t.Errorf("after the gateway's end: %v, its group is there: %v", err, there(held.dir))
-	}
-}
-
-// TestOlderGatewayIsReplacedWhenItServesNobody: a program that was installed
-// anew takes over, but cuts no link.
-func TestOlderGatewayIsReplacedWhenItServesNobody(t *testing.T) {
-	r := newRoom(t)
-	var log bytes.Buffer
-	r.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
-	g := r.start()
-	pid := r.pid(g)
-	m := r.member("gwolder")
-	if _, err := g.Ensure(t.Context(), m); err != nil {
-		t.Fatal(err)
-	}
-	install := func(tail string) {
-		t.Helper()
-		program, err := os.ReadFile(r.cfg.Binary)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(r.cfg.Binary+".new", append(program, tail...), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(r.cfg.Binary+".new", r.cfg.Binary); err != nil {
-			t.Fatal(err)
-		}
-	}
-	again := func() int {
-		t.Helper()
-		g.Close()
-		g = r.start()
-		return r.pid(g)
-	}
-	install("")
-	if now := again(); now != pid || strings.Contains(log.String(), "older program") {
-		t.Errorf("the same program in another file: pid %d was %d, log:\n%s", now, pid, &log)
-	}
-	install("newer")
-	if now := again(); now != pid || !strings.Contains(log.String(), "to replace it, kill it") {
-		t.Errorf("a newer program, one member: pid %d was %d, log:\n%s", now, pid, &log)
-	}
-	if err := g.Remove(t.Context(), m.Name); err != nil {
-		t.Fatal(err)
-	}
-	if now := again(); now == pid {
-		t.Error("a newer program, no member: the older one serves on")
 	}
 }

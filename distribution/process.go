@@ -33,23 +33,18 @@ const (
 // adoptOrSpawn makes sure that a gateway of our version answers and returns a
 // stream of its events.
 func (g *Gateway) adoptOrSpawn(ctx context.Context) (*net.UnixConn, error) {
-	switch watch, hello, err := g.open(ctx); {
-	case err != nil: // nobody answers
-	case hello.Version == protocol.Version && !g.replaceable(hello):
-		g.cfg.Log.Info("gateway found", "pid", hello.Pid, "members", hello.Members)
-		return watch, nil
-	case hello.Version != protocol.Version && hello.Members > 0:
-		watch.Close()
-		return nil, fmt.Errorf("adopt gateway (pid %d): %w: it speaks version %d, sandboxd speaks %d; remove the guests with the older sandboxd, or end it and let the guests connect again",
-			hello.Pid, ErrVersion, hello.Version, protocol.Version)
-	default:
-		watch.Close()
-		_, _ = protocol.Ask(ctx, g.socket, protocol.Request{Op: protocol.OpQuit})
+	g.finishHandOver(ctx)
+	watch, hello, err := g.open(ctx)
+	if err == nil {
+		watch, err = g.adopt(ctx, watch, hello)
+		if watch != nil || err != nil {
+			return watch, err
+		}
 	}
-	if err := g.spawn(); err != nil {
+	if err := g.spawn(g.socket, nil); err != nil {
 		return nil, fmt.Errorf("start gateway %s: %w", g.cfg.Binary, err)
 	}
-	watch, hello, err := g.open(ctx)
+	watch, hello, err = g.open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("start gateway %s: it does not answer, see %s: %w", g.cfg.Binary, filepath.Join(g.cfg.RunDir, logName), err)
 	}
@@ -61,22 +56,57 @@ func (g *Gateway) adoptOrSpawn(ctx context.Context) (*net.UnixConn, error) {
 	return watch, nil
 }
 
-// replaceable says whether a gateway that answers runs another program than the
-// installed one and serves nobody. One that serves guests goes on, since their
-// links would be cut: who looks into the log is told how to replace it.
-func (g *Gateway) replaceable(hello protocol.Hello) bool {
-	same, err := sameProgram(hello.Pid, g.cfg.Binary)
-	switch {
-	case err != nil:
-		g.cfg.Log.Warn("whether the gateway runs the installed program is not known", "pid", hello.Pid, "err", err)
-	case !same && hello.Members > 0:
-		g.cfg.Log.Warn("the gateway runs an older program than the installed one; to replace it, kill it: links are cut and made again within seconds",
-			"pid", hello.Pid, "members", hello.Members, "program", g.cfg.Binary)
-	case !same:
-		g.cfg.Log.Info("gateway of an older program is replaced", "pid", hello.Pid)
-		return true
+// adopt takes the gateway that answers as it is, or has it replaced when it
+// runs another program than the installed one. It returns nil when there is
+// none any more.
+func (g *Gateway) adopt(ctx context.Context, watch *net.UnixConn, hello protocol.Hello) (*net.UnixConn, error) {
+	if hello.Version == protocol.Version && !g.outdated(hello) {
+		g.cfg.Log.Info("gateway found", "pid", hello.Pid, "members", hello.Members)
+		return watch, nil
 	}
-	return false
+	if hello.Members == 0 {
+		watch.Close()
+		g.cfg.Log.Info("gateway of an older program is replaced", "pid", hello.Pid)
+		_, _ = protocol.Ask(ctx, g.socket, protocol.Request{Op: protocol.OpQuit})
+		return nil, nil
+	}
+	switch err := g.succeed(ctx, hello); {
+	case err == nil:
+		watch.Close()
+		watch, hello, err = g.open(ctx)
+		if err == nil {
+			g.cfg.Log.Info("gateway started, which took over from an older one", "pid", hello.Pid, "members", hello.Members)
+		}
+		return watch, err
+	case hello.Version != protocol.Version:
+		watch.Close()
+		return nil, fmt.Errorf("adopt gateway (pid %d): %w: it speaks version %d, sandboxd speaks %d, and its members cannot be taken over: %w; remove the guests with the older sandboxd, or end it and let the guests connect again",
+			hello.Pid, ErrVersion, hello.Version, protocol.Version, err)
+	default:
+		g.cfg.Log.Warn("the gateway runs an older program than the installed one, which could not take over from it; to replace it, kill it: links are cut and made again within seconds",
+			"pid", hello.Pid, "members", hello.Members, "program", g.cfg.Binary, "err", err)
+		return watch, nil
+	}
+}
+
+// succeed has a gateway of the installed program take over, if the one that
+// answers knows how.
+func (g *Gateway) succeed(ctx context.Context, hello protocol.Hello) error {
+	if hello.HandOver != protocol.HandOver {
+		return errors.New("it does not know how to hand members over to this one")
+	}
+	return g.handOver(ctx)
+}
+
+// outdated says whether a gateway that answers runs another program than the
+// installed one.
+func (g *Gateway) outdated(hello protocol.Hello) bool {
+	same, err := sameProgram(hello.Pid, g.cfg.Binary)
+	if err != nil {
+		g.cfg.Log.Warn("whether the gateway runs the installed program is not known", "pid", hello.Pid, "err", err)
+		return false
+	}
+	return !same
 }
 
 // open begins to follow the gateway's events.
@@ -99,9 +129,10 @@ func (g *Gateway) open(ctx context.Context) (*net.UnixConn, protocol.Hello, erro
 }
 
 // spawn starts the program in a session of its own, so that it outlives us,
-// with the control socket as descriptor 3.
-func (g *Gateway) spawn() error {
-	socket, err := g.listen()
+// with a control socket at path as descriptor 3. With elder, which leads to an
+// older gateway, it takes over from that one.
+func (g *Gateway) spawn(path string, elder *os.File) error {
+	socket, err := listen(path)
 	if err != nil {
 		return err
 	}
@@ -124,6 +155,10 @@ func (g *Gateway) spawn() error {
 	cmd.Env = []string{"GOMEMLIMIT=" + memoryLimit, "GOTRACEBACK=single"}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{socket, program} // descriptors 3 and 4
+	if elder != nil {
+		cmd.Args = append(cmd.Args, "-inherit")
+		cmd.ExtraFiles = append(cmd.ExtraFiles, elder) // descriptor 5
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: g.cfg.UID, Gid: g.cfg.GID, Groups: []uint32{}}
@@ -155,19 +190,19 @@ func (g *Gateway) bound(pid int) group {
 	return held
 }
 
-// listen opens the control socket for root alone, in place of one that nobody
+// listen opens a control socket for root alone, in place of one that nobody
 // answers at.
-func (g *Gateway) listen() (*os.File, error) {
-	if err := os.Remove(g.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+func listen(path string) (*os.File, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove old control socket: %w", err)
 	}
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: g.socket, Net: "unix"})
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("open control socket: %w", err)
 	}
 	defer ln.Close()
 	ln.SetUnlinkOnClose(false)
-	if err := os.Chmod(g.socket, 0o600); err != nil {
+	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, fmt.Errorf("close control socket to others: %w", err)
 	}
 	return ln.File()

@@ -21,11 +21,13 @@ import (
 	"beamsandbox/distribution/gateway"
 )
 
-// The descriptors that sandboxd passes: the control socket, and this program,
-// which was run by its descriptor.
+// The descriptors that sandboxd passes: the control socket, this program, which
+// was run by its descriptor, and with -inherit a socket to the gateway whose
+// members this one takes over.
 const (
 	controlFD = 3
 	programFD = 4
+	elderFD   = 5
 )
 
 func main() {
@@ -37,7 +39,7 @@ func main() {
 
 func run(args []string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	cfg, err := parse(args)
+	cfg, inherit, err := parse(args)
 	if err != nil {
 		return err
 	}
@@ -57,14 +59,36 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	server := gateway.New(cfg)
+	if inherit {
+		if err := takeOver(server); err != nil {
+			return err
+		}
+	}
 	log.Info("gateway serves", "pid", os.Getpid(), "uid", os.Geteuid())
-	err = gateway.New(cfg).Serve(ctx, ln)
+	err = server.Serve(ctx, ln)
 	log.Info("gateway ends", "err", err)
 	return err
 }
 
+// takeOver goes on with what an older gateway serves.
+func takeOver(server *gateway.Server) error {
+	f := os.NewFile(elderFD, "older gateway")
+	conn, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		return fmt.Errorf("take over the socket to the older gateway (descriptor %d, sandboxd passes it): %w", elderFD, err)
+	}
+	unix, ok := conn.(*net.UnixConn)
+	if !ok {
+		conn.Close()
+		return fmt.Errorf("take over the socket to the older gateway: descriptor %d is no unix socket", elderFD)
+	}
+	return server.Inherit(unix)
+}
+
 // parse reads the flags.
-func parse(args []string) (gateway.Config, error) {
+func parse(args []string) (cfg gateway.Config, inherit bool, err error) {
 	flags := flag.NewFlagSet("sandbox-gateway", flag.ContinueOnError)
 	epmd := flags.String("epmd", "127.0.0.1:4369", "address of the machine's port mapper")
 	listen := flags.String("listen", "127.0.0.1", "addresses where the machine's short name resolves, separated by commas")
@@ -72,25 +96,25 @@ func parse(args []string) (gateway.Config, error) {
 	flags.String("socket", "", "where the control socket was opened: for those who read the process list")
 	idle := flags.Duration("idle", 10*time.Second, "ends after so long without members and connections")
 	tick := flags.Duration("tick", time.Minute, "net_ticktime of the nodes")
+	flags.BoolVar(&inherit, "inherit", false, "take over the members of the gateway at descriptor 5")
 	if err := flags.Parse(args); err != nil {
-		return gateway.Config{}, err
+		return cfg, false, err
 	}
 	if flags.NArg() > 0 {
-		return gateway.Config{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+		return cfg, false, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	cfg := gateway.Config{Controller: uint32(*controller), Idle: *idle, Tick: *tick}
-	var err error
+	cfg = gateway.Config{Controller: uint32(*controller), Idle: *idle, Tick: *tick}
 	if cfg.EPMD, err = netip.ParseAddrPort(*epmd); err != nil {
-		return cfg, fmt.Errorf("read -epmd: %w", err)
+		return cfg, false, fmt.Errorf("read -epmd: %w", err)
 	}
 	for text := range strings.SplitSeq(*listen, ",") {
 		addr, err := netip.ParseAddr(text)
 		if err != nil {
-			return cfg, fmt.Errorf("read -listen: %w", err)
+			return cfg, false, fmt.Errorf("read -listen: %w", err)
 		}
 		cfg.Listen = append(cfg.Listen, addr)
 	}
-	return cfg, nil
+	return cfg, inherit, nil
 }
 
 // controlSocket takes over the socket that sandboxd opened.

@@ -113,9 +113,12 @@ func TestConfinedProcessWorksOnAndCanDoNothingElse(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	cfg, err := parse([]string{"-epmd", "127.0.0.1:4370", "-listen", "127.0.0.1,127.0.1.1", "-controller", "5"})
-	if err != nil || cfg.EPMD.Port() != 4370 || len(cfg.Listen) != 2 || cfg.Listen[1] != netip.MustParseAddr("127.0.1.1") || cfg.Controller != 5 {
-		t.Errorf("parse: %+v, %v", cfg, err)
+	cfg, inherit, err := parse([]string{"-epmd", "127.0.0.1:4370", "-listen", "127.0.0.1,127.0.1.1", "-controller", "5"})
+	if err != nil || cfg.EPMD.Port() != 4370 || len(cfg.Listen) != 2 || cfg.Listen[1] != netip.MustParseAddr("127.0.1.1") || cfg.Controller != 5 || inherit {
+		t.Errorf("parse: %+v, %v, %v", cfg, inherit, err)
+	}
+	if _, inherit, err := parse([]string{"-inherit"}); err != nil || !inherit {
+		t.Errorf("parse -inherit: %v, %v", inherit, err)
 	}
 	for want, args := range map[string][]string{
 		"read -epmd":            {"-epmd", "nowhere"},
@@ -123,7 +126,7 @@ func TestParse(t *testing.T) {
 		"unexpected argument":   {"serve"},
 		"flag provided but not": {"-cookie", "x"},
 	} {
-		if _, err := parse(args); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := parse(args); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("parse %v: %v, want %q", args, err, want)
 		}
 	}

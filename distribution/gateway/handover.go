@@ -62,16 +62,17 @@ func (s *Server) handOver(to courier) error {
 	free := s.stopShaking(until)
 	defer free()
 	s.stopLinks(until)
-	if err := s.tellAll(to); err != nil {
+	err := s.tellAll(to)
+	if err == nil {
+		err = to.send(parcel{Kind: parcelGo}) // once sent, it is heard, or nobody is there to hear
+	}
+	if err != nil {
 		_ = to.send(parcel{Kind: parcelStay})
 		s.ice.melt(false)
 		return err
 	}
 	s.ice.melt(true)
 	s.retire()
-	// Whatever becomes of these words, nobody is served here any more: the other
-	// gateway takes silence for them.
-	_ = to.send(parcel{Kind: parcelGo})
 	s.quit()
 	return nil
 }

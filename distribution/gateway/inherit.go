@@ -47,19 +47,13 @@ func (s *Server) Inherit(conn *net.UnixConn) error {
 	return nil
 }
 
-// awaitGo waits for the word. An elder that ends without one has let go of
-// everything, or died: nobody else serves its members.
+// awaitGo waits for the word, without which everything is the elder's still.
 func awaitGo(from courier) error {
 	p, _, err := from.receive(parcelGo, parcelStay)
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil
-	case err != nil:
-		return err
-	case p.Kind == parcelStay:
+	if err == nil && p.Kind == parcelStay {
 		return errStays
 	}
-	return nil
+	return err
 }
 
 // estate is what a gateway is told by its elder, in order.
