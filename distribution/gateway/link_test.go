@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,6 +84,67 @@ func TestHandshakesThatFail(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A node of OTP 24 or older, with which no link is made, hears not a word, and
+// the log and the event say what it would take.
+func TestDialersOfHandshakeVersion5(t *testing.T) {
+	for name, tc := range map[string]struct {
+		node, want string
+		guest      bool
+	}{
+		"host":  {node: "web@vm", want: "host VM dials: "},
+		"guest": {node: "pulse@vm", want: "guest dials: ", guest: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			var log lockedText
+			s.server.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+			s.boot()
+			port := s.node().Port
+			if tc.guest {
+				port = s.spec.Host.Port()
+			}
+			conn := s.dialed(port)
+			// 'n' Version:16 Flags:32 Name
+			flags := uint32(wire.Mandatory25 & 0xFFFFFFFF)
+			old := append(binary.BigEndian.AppendUint32([]byte{'n', 0, 5}, flags), tc.node...)
+			if err := wire.WriteHandshake(conn, old); err != nil {
+				t.Fatal(err)
+			}
+			why := tc.want + "parse name: handshake version 5 is not spoken, the node must run OTP 25 or later"
+			if ev := s.expect("link_error"); ev.Detail != why {
+				t.Errorf("event says %q, want %q", ev.Detail, why)
+			}
+			if text := log.String(); !strings.Contains(text, `level=WARN msg="link not made" app=pulse err="`+why+`"`) {
+				t.Errorf("log says %s", text)
+			}
+			if answer, err := io.ReadAll(conn); len(answer) > 0 || err != nil {
+				t.Errorf("answer is %q, %v", answer, err)
+			}
+			if n := s.node(); n.Up || n.Error != why {
+				t.Errorf("node is %+v", n)
+			}
+		})
+	}
+}
+
+// lockedText is a log that is read while it is written.
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func TestHostVMThatIsNotThere(t *testing.T) {
