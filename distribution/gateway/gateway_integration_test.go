@@ -170,14 +170,32 @@ func TestWrongClusterCookieIsRefused(t *testing.T) {
 	g.join()
 }
 
+// countCrossings has a node's net_kernel count who dials it while it dials him:
+// it tells the accepting process then that a connection is pending.
+const countCrossings = `register(crossings, spawn(fun() -> erlang:trace(whereis(net_kernel), true, [send]),
+	(fun F(N) -> receive
+		{trace, _, send, {_, {accept_pending, S}}, _} when S =:= ok_pending; S =:= nok_pending -> F(N + 1);
+		{count, P} -> P ! {crossings, N}, F(N);
+		_ -> F(N)
+	end end)(0) end))`
+
+// dialsAt has a node dial another one at a time that both agreed on.
+func dialsAt(at time.Time, node string) string {
+	return fmt.Sprintf(`(fun W() -> erlang:system_time(microsecond) >= %d orelse begin erlang:yield(), W() end end)(),
+		net_kernel:connect_node('%s')`, at.UnixMicro(), node)
+}
+
 func TestNodesThatDialAtOnce(t *testing.T) {
 	s := newStage(t)
 	g := s.member("gwmeet").boot().join()
+	s.onHost(countCrossings)
+	g.on(countCrossings)
 	for i := range 40 {
 		s.onHost("erlang:disconnect_node('" + g.node + "')")
+		at := time.Now().Add(20 * time.Millisecond)
 		done := make(chan string, 1)
-		go func() { done <- g.on("net_kernel:connect_node('gwhost@" + s.short + "')") }()
-		host := s.onHost("net_kernel:connect_node('" + g.node + "')")
+		go func() { done <- g.on(dialsAt(at, "gwhost@"+s.short)) }()
+		host := s.onHost(dialsAt(at, g.node))
 		if guest := <-done; host != "true" || guest != "true" {
 			t.Fatalf("round %d: host %s, guest %s; %+v", i, host, guest, g.status())
 		}
@@ -185,6 +203,12 @@ func TestNodesThatDialAtOnce(t *testing.T) {
 			t.Fatalf("round %d: ping gives %s", i, got)
 		}
 	}
+	const count = "crossings ! {count, self()}, receive {crossings, N} -> N end"
+	host, guest := s.onHost(count), g.on(count)
+	if host == "0" && guest == "0" {
+		t.Error("no two connections crossed")
+	}
+	t.Logf("crossings: %s were found out by the host, %s by the guest", host, guest)
 }
 
 func TestNameComesBackWithThePortMapper(t *testing.T) {
