@@ -40,13 +40,16 @@ func TestRabbitMQ(t *testing.T) {
     'RABBITMQ_FEATURE_FLAGS_FILE' => <<"/tmp/flags">>, 'RABBITMQ_GENERATED_CONFIG_DIR' => <<"/tmp/config">>},
   health => #{type => tcp, port => 5672}}.
 `, rabbitVersion, tarball, sum, w.Node("rabbit"))})
-	must(t, w.daemon.Await(within(t, 20*time.Second), "its memory is measured", func(h status.Host) bool {
+	must(t, w.daemon.Await(within(t, time.Minute), "its memory is measured", func(h status.Host) bool {
 		return appOf(h, "rabbit").Memory > 0
 	}))
 	a := w.daemon.App(t.Context(), "rabbit")
 	t.Logf("healthy with %d MB, from %s", a.Memory>>20, a.Image)
 	if a.Memory > 512<<20 {
 		t.Errorf("it uses %d bytes", a.Memory)
+	}
+	if n := memoryLimit(t, a.Pid); n != 512<<20 {
+		t.Errorf("the kernel holds it to %d bytes, want 512 MB", n)
 	}
 	greetAMQP(t, "127.0.0.1:5672")
 }
