@@ -29,8 +29,8 @@ func TestLegitimateOnOTP27(t *testing.T) {
 func (w *world) replaceHost(t *testing.T, command, env []string) {
 	t.Helper()
 	must(t, w.host.Stop())
-	must(t, w.daemon.Await(within(t, 30*time.Second), "the host VM is seen to be gone", func(h status.Host) bool { return !h.HostUp }))
-	host, err := w.StartHostOn(within(t, 20*time.Second), "demo_web", command, env)
+	must(t, w.daemon.Await(within(t, 2*time.Minute), "the host VM is seen to be gone", func(h status.Host) bool { return !h.HostUp }))
+	host, err := w.StartHostOn(within(t, 2*time.Minute), "demo_web", command, env)
 	must(t, err)
 	w.host = host
 }
