@@ -116,6 +116,8 @@ func TestBroken(t *testing.T) {
 		verdict     status.Verdict
 		found, cure string
 	}{
+		{"an old kernel", "kernel", 0, "RUN='setarch --uname-2.6'",
+			status.Fail, "Linux 2.6", "upgrade to 5.16"},
 		{"no user namespaces", "user_namespaces", syscall.CLONE_NEWUSER, "echo 0 > /proc/sys/user/max_user_namespaces",
 			status.Warn, "none may be made", "sysctl -w user.max_user_namespaces"},
 		{"no seccomp", "seccomp", syscall.CLONE_NEWNS, alone + "mount --bind /dev/null /proc/sys/kernel/seccomp/actions_avail",
