@@ -38,7 +38,6 @@ type Config struct {
 
 const (
 	socketName = "gateway.sock"
-	logName    = "gateway.log"
 	// startTimeout bounds the start of the gateway until it answers, and has
 	// taken over from an older one.
 	startTimeout = 30 * time.Second
@@ -163,6 +162,9 @@ func (g *Gateway) setUp(err error) {
 // then starts another one.
 func (g *Gateway) keep(ctx context.Context, watch *net.UnixConn) {
 	defer close(g.done)
+	var trims sync.WaitGroup
+	defer trims.Wait()
+	trims.Go(func() { g.trimLogs(ctx) })
 	for {
 		g.waitEnd(ctx, watch)
 		wait := firstRetry

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"beamsandbox/distribution/gateway/protocol"
@@ -37,7 +36,7 @@ func (g *Gateway) handOver(ctx context.Context) error {
 		return nil
 	}
 	if err == nil {
-		err = fmt.Errorf("the new gateway does not answer, see %s", filepath.Join(g.cfg.RunDir, logName))
+		err = fmt.Errorf("the new gateway does not answer, see %s", g.logPath())
 	}
 	return err
 }

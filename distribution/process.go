@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,8 +21,6 @@ const (
 	gatewayUser = "sandbox-gateway"
 	// fallbackID is the uid and gid where there is no such user.
 	fallbackID = 64321
-	// maxLog is the size in bytes from which the log begins anew at a start.
-	maxLog = 4 << 20
 	// memoryLimit is what the gateway's garbage collector aims at (GOMEMLIMIT).
 	memoryLimit = "512MiB"
 	// cgroupRoot is where control groups are mounted.
@@ -46,7 +43,7 @@ func (g *Gateway) adoptOrSpawn(ctx context.Context) (*net.UnixConn, error) {
 	}
 	watch, hello, err = g.open(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("start gateway %s: it does not answer, see %s: %w", g.cfg.Binary, filepath.Join(g.cfg.RunDir, logName), err)
+		return nil, fmt.Errorf("start gateway %s: it does not answer, see %s: %w", g.cfg.Binary, g.logPath(), err)
 	}
 	if hello.Version != protocol.Version {
 		watch.Close()
@@ -137,7 +134,7 @@ func (g *Gateway) spawn(path string, elder *os.File) error {
 		return err
 	}
 	defer socket.Close()
-	log, err := openLog(filepath.Join(g.cfg.RunDir, logName))
+	log, err := openLog(g.logPath())
 	if err != nil {
 		return err
 	}
@@ -250,19 +247,6 @@ func ownAddress(a netip.Addr) bool {
 	}
 	ln.Close()
 	return true
-}
-
-// openLog opens the log for appending; a large one begins anew.
-func openLog(path string) (*os.File, error) {
-	flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
-	if st, err := os.Stat(path); err == nil && st.Size() > maxLog {
-		flags |= os.O_TRUNC
-	}
-	f, err := os.OpenFile(path, flags, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open gateway's log: %w", err)
-	}
-	return f, nil
 }
 
 // unprivileged is whom the gateway runs as by default.
