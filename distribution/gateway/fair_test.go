@@ -133,6 +133,27 @@ func TestStuckHostLegHoldsUpNobodyElse(t *testing.T) {
 	<-done
 }
 
+// TestGuestThatTakesNothingLosesItsLink, and it counts: who sends to it on the
+// host VM is suspended meanwhile.
+func TestGuestThatTakesNothingLosesItsLink(t *testing.T) {
+	s := newScene(t)
+	host, guest := s.linked()
+	defer guest.conn.Close() // it reads nothing
+	frame := message(t, term.Tuple{term.Int(wire.OpSend), term.Atom(""), sink(1)}, term.Binary(make([]byte, 256<<10)))
+	began := time.Now()
+	for wire.WriteFrame(host.conn, frame) == nil {
+	}
+	if held := time.Since(began); held < guestPatience || held > 6*guestPatience {
+		t.Errorf("the host VM was held up for %v, want about %v", held, guestPatience)
+	}
+	if ev := s.expect("down"); ev.Detail != errSlow.Error() {
+		t.Errorf("the link ended because %q", ev.Detail)
+	}
+	if n := s.node(); n.Closed != 1 || n.Refused["slow"] != 1 || n.NextTry.IsZero() {
+		t.Errorf("it does not count: %+v", n)
+	}
+}
+
 func TestFrameOverTheLimitIsRefusedBeforeItComes(t *testing.T) {
 	for name, size := range map[string]int{
 		"over the policy's limit": policy.Limits{}.WithDefaults().Frame + 1,

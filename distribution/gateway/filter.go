@@ -75,6 +75,14 @@ func (l *link) announced(size int) (rule string) {
 	return v.Rule
 }
 
+// slow has it counted that the link ends since the guest holds up the host VM.
+func (l *link) slow() {
+	r := l.m.record
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.learn(l.m, l.judge.Slow(time.Now()))
+}
+
 // verdict judges one frame. Both directions share the judge, and all links of
 // a guest its record.
 func (l *link) verdict(dir policy.Direction, frame []byte) judge.Verdict {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -17,9 +18,14 @@ import (
 )
 
 const (
-	// stallAfter is how long a peer may take no byte before its link ends: a
-	// stuck guest holds up nobody else, but it holds memory.
-	stallAfter = 30 * time.Second
+	// hostPatience is how long a host VM may take no byte before its link ends.
+	hostPatience = 30 * time.Second
+	// guestPatience is how long a guest may hold up the host VM: processes that
+	// send to a node are suspended while it takes nothing. What it takes at
+	// leastPace holds up nobody, and time in which it does not hold up anybody
+	// makes good a tenth of itself.
+	guestPatience = 5 * time.Second
+	leastPace     = 1 << 20 // bytes a second
 	// chunk is how much is written under one deadline, in bytes.
 	chunk = 256 << 10
 	// gathered is how many bytes of frames wait to be written together.
@@ -32,6 +38,9 @@ const (
 	finishIn = 2 * time.Second
 )
 
+// errSlow ends a link whose guest takes what it is sent too slowly.
+var errSlow = fmt.Errorf("guest took less than %d kB a second of what it was sent, for %v in all", leastPace>>10, guestPatience)
+
 // errFrozen ends a pump between two frames, without ending its link.
 var errFrozen = errors.New("the link rests")
 
@@ -41,18 +50,21 @@ type leg struct {
 	id      wire.Identity
 	in      *bufio.Reader
 	silence time.Duration
+	guest   bool      // whose end it is
 	heard   time.Time // when the reader's deadline was set
 	idle    bool      // the reader waits for a frame to begin
 
 	frozen atomic.Bool
 	finish time.Time // until when a frame under way may arrive, once frozen
 
-	mu     sync.Mutex  // whole frames
-	out    []byte      // frames, or the beginning of one, that wait to be written
-	vector net.Buffers // what is being written
-	parts  [2][]byte   // its memory
-	spoke  time.Time   // when the writer's deadline was set
-	err    error       // the write that failed: nothing can follow half a frame
+	mu     sync.Mutex    // whole frames
+	out    []byte        // frames, or the beginning of one, that wait to be written
+	vector net.Buffers   // what is being written
+	parts  [2][]byte     // its memory
+	spoke  time.Time     // when the writer's deadline was set
+	wrote  time.Time     // when the last write ended
+	behind time.Duration // how long a guest holds up the host VM
+	err    error         // the write that failed: nothing can follow half a frame
 }
 
 func newLeg(conn net.Conn, id wire.Identity, silence time.Duration) *leg {
@@ -199,9 +211,10 @@ func (l *leg) tick() error {
 func (l *leg) write(b []byte) error {
 	for first := true; l.err == nil && (first || len(b) > 0); first = false {
 		n := min(len(b), chunk)
-		if now := time.Now(); now.Sub(l.spoke) > stallAfter/slack {
-			l.spoke = now
-			_ = l.conn.SetWriteDeadline(now.Add(stallAfter + stallAfter/slack))
+		began := time.Now()
+		if patience := l.patience(); began.Sub(l.spoke) > patience/slack {
+			l.spoke = began
+			_ = l.conn.SetWriteDeadline(began.Add(patience + patience/slack))
 		}
 		if l.frozen.Load() {
 			l.out = append(l.out, b...)
@@ -214,13 +227,31 @@ func (l *leg) write(b []byte) error {
 		} else if n == 0 {
 			l.vector = l.parts[:1]
 		}
-		_, err := l.vector.WriteTo(l.conn)
+		sent, err := l.vector.WriteTo(l.conn)
 		if l.interrupted(err) {
 			l.out = slices.Concat(append(slices.Clone(l.vector), b[n:])...)
 			return nil
 		}
-		l.err = err
+		if l.err = err; l.guest && (errors.Is(err, os.ErrDeadlineExceeded) || l.fellBehind(began, time.Now(), sent)) {
+			l.err = errSlow
+		}
 		l.out, b = l.out[:0], b[n:]
 	}
 	return l.err
+}
+
+func (l *leg) patience() time.Duration {
+	if l.guest {
+		return guestPatience
+	}
+	return hostPatience
+}
+
+// fellBehind notes how long a write took that sent n bytes, and says whether
+// the guest has held up the host VM for too long. l.mu is held.
+func (l *leg) fellBehind(began, ended time.Time, n int64) bool {
+	l.behind = max(0, l.behind-began.Sub(l.wrote)/10)
+	l.behind = max(0, l.behind+ended.Sub(began)-time.Duration(n)*time.Second/leastPace)
+	l.wrote = ended
+	return l.behind > guestPatience
 }

@@ -83,3 +83,40 @@ func TestNothingFollowsHalfAFrame(t *testing.T) {
 		t.Errorf("writes: %s", d)
 	}
 }
+
+// TestGuestThatFallsBehind: what counts is how long the host VM was held up, not
+// how much was sent.
+func TestGuestThatFallsBehind(t *testing.T) {
+	for name, tc := range map[string]struct {
+		takes time.Duration // for each write
+		bytes int64
+		rests time.Duration // between writes
+		late  int           // the write that is too much, 0: none
+	}{
+		"takes all at once":          {time.Microsecond, 64 << 10, 0, 0},
+		"takes a megabyte a second":  {time.Second, 1 << 20, 0, 0},
+		"takes nothing":              {time.Second, 0, 0, 6},
+		"trickles":                   {time.Second, 30 << 10, 0, 6},
+		"rests half the time":        {time.Second, 30 << 10, time.Second, 6},
+		"holds up a tenth":           {time.Second, 0, 10 * time.Second, 0},
+		"takes what it is sent late": {4 * time.Second, 4 << 20, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &leg{guest: true, wrote: time.Unix(0, 0)}
+			now := l.wrote
+			for i := 1; i <= 1000; i++ {
+				began := now.Add(tc.rests)
+				now = began.Add(tc.takes)
+				if l.fellBehind(began, now, tc.bytes) {
+					if i != tc.late {
+						t.Errorf("too slow at write %d, want %d", i, tc.late)
+					}
+					return
+				}
+			}
+			if tc.late != 0 {
+				t.Error("it may go on for ever")
+			}
+		})
+	}
+}

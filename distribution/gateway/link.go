@@ -31,6 +31,7 @@ type link struct {
 	judge       *judge.Judge // guarded by the member's record
 
 	once   sync.Once
+	slowly sync.Once // slow was called
 	reason string
 	ended  chan struct{} // closed when the legs are
 	done   chan struct{} // closed when nothing of the link is left
@@ -42,10 +43,12 @@ type link struct {
 
 func (m *member) newLink(host net.Conn, hostID wire.Identity, guest net.Conn, guestID wire.Identity) *link {
 	silence := m.s.cfg.Tick
-	return &link{
+	l := &link{
 		m: m, host: newLeg(host, hostID, silence), guest: newLeg(guest, guestID, silence),
 		ended: make(chan struct{}), done: make(chan struct{}), pause: make(chan struct{}), still: make(chan struct{}),
 	}
+	l.guest.guest = true
+	return l
 }
 
 // end closes both legs; the first reason is kept.
@@ -158,8 +161,11 @@ func (l *link) run() {
 			}()
 			defer l.m.s.survive(l.m.name + " " + who)
 			err := l.pump(dir, from, to)
-			if reason = why(who, err); errors.Is(err, errFrozen) {
+			switch reason = why(who, err); {
+			case errors.Is(err, errFrozen):
 				reason = ""
+			case errors.Is(err, errSlow):
+				l.slowly.Do(l.slow)
 			}
 		})
 	}
@@ -322,8 +328,10 @@ func (e writeError) Unwrap() error { return e.err }
 func why(who string, err error) string {
 	var w writeError
 	switch {
+	case errors.Is(err, errSlow):
+		return errSlow.Error()
 	case errors.As(err, &w) && errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Sprintf("other side of %s took nothing for %v", who, stallAfter)
+		return fmt.Sprintf("other side of %s took nothing for %v", who, hostPatience)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return who + " was silent for too long"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

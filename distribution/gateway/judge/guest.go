@@ -37,6 +37,16 @@ func (j *Judge) Announced(now time.Time, size int) Verdict {
 	return t.refuse(ruleSize)
 }
 
+// Slow judges a guest that does not take what the host VM sends it, which holds
+// up processes of the host: its link must end, and that counts. FromHost must
+// not run at the same time.
+func (j *Judge) Slow(now time.Time) Verdict {
+	if j.mode() == policy.Audit || j.mode() == policy.Trusted {
+		return Verdict{}
+	}
+	return Verdict{Action: Close, Rule: ruleSlow, Refusal: j.note(now, policy.GuestToHost, ruleSlow, &control{}, nil, Close)}
+}
+
 // audited passes the frame as it came and keeps what would have been refused.
 func (t *turn) audited(v Verdict) Verdict {
 	t.o.forward = append(t.o.forward[:0], Frame{Head: t.frame})

@@ -19,6 +19,7 @@
 //	forged         closes   a sender that is no process of this guest's incarnation, a monitor whose
 //	                        reference is not the guest's own, or is held already
 //	size           closes   a frame over the limit
+//	slow           closes   a guest that does not take what the host VM sends it
 //	depth nodes integer     a term nested too deep, of too many parts, an integer too large
 //	fun port                a fun, an export or a port inside a message
 //	foreign                 an identifier of a third node or of another incarnation of the guest

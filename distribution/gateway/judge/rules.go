@@ -19,6 +19,7 @@ const (
 	ruleToken       = "trace-token"
 	ruleForged      = "forged"
 	ruleSize        = "size"
+	ruleSlow        = "slow"
 	ruleDepth       = "depth"
 	ruleNodes       = "nodes"
 	ruleInteger     = "integer"

@@ -142,7 +142,7 @@ func (j *Judge) inspect(payload []byte) string {
 // closes says whether a rule ends the link: what no honest node sends.
 func closes(rule string) bool {
 	switch rule {
-	case ruleMalformed, ruleTag, ruleOpcode, ruleToken, ruleForged, ruleSize:
+	case ruleMalformed, ruleTag, ruleOpcode, ruleToken, ruleForged, ruleSize, ruleSlow:
 		return true
 	}
 	return false
