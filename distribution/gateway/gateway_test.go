@@ -224,7 +224,7 @@ func TestDefectEndsOneSessionOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := listen(t)
-	m.acceptAll("broken", broken, func(context.Context, net.Conn, *pending) (*link, error) { panic("defect") })
+	m.acceptAll(guestLeg, broken, func(context.Context, net.Conn, *pending) (*link, error) { panic("defect") })
 	for range maxHandshakes + 1 { // tokens come back, too
 		c := s.dialed(addrOf(broken).Port())
 		if _, err := c.Read(make([]byte, 1)); err == nil {

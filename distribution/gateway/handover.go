@@ -106,20 +106,21 @@ func (m *member) current() *link {
 func (s *Server) stopShaking(until time.Time) (free func()) {
 	late := time.NewTimer(time.Until(until))
 	defer late.Stop()
-	var taken []*member
+	var taken []chan struct{}
 	for _, m := range s.members {
-		for range maxHandshakes {
+		for i := range legs * maxHandshakes {
+			shakes := m.shakes[i%legs]
 			select {
-			case m.shakes <- struct{}{}:
-				taken = append(taken, m)
+			case shakes <- struct{}{}:
+				taken = append(taken, shakes)
 			case <-late.C:
 				late.Reset(0) // nobody else is waited for
 			}
 		}
 	}
 	return func() {
-		for _, m := range taken {
-			<-m.shakes
+		for _, shakes := range taken {
+			<-shakes
 		}
 	}
 }

@@ -18,7 +18,6 @@ import (
 	"beamsandbox/distribution/gateway/protocol"
 	"beamsandbox/distribution/term"
 	"beamsandbox/distribution/wire"
-	"beamsandbox/reconcile/app"
 )
 
 // pairOfSockets is a connection between two processes.
@@ -234,20 +233,9 @@ func TestNamesGoToAnotherGateway(t *testing.T) {
 	lease.Close()
 	s.expect("unregistered")
 	s.boot()
-	host, _ := s.relinked()
+	host, _ := s.joined()
 	host.conn.Close()
 	s.expect("down")
-}
-
-// relinked is linked for a guest that has its name.
-func (s *scene) relinked() (host, guest peer) {
-	s.t.Helper()
-	answer := s.accepted(s.guest, everything("pulse@vm", 42), "guest's", nil)
-	host.conn = s.dialed(s.node().Port)
-	if _, err := wire.Dial(host.conn, everything("web@vm", 41), app.NewSecret("cluster's"), 9); err != nil {
-		s.t.Fatal(err)
-	}
-	return host, <-answer
 }
 
 // TestGatewayThatIsRefusedGoesOn: when the other gateway does not take over,
@@ -269,7 +257,7 @@ func TestGatewayThatIsRefusedGoesOn(t *testing.T) {
 	}
 	host.conn.Close()
 	s.expect("down")
-	s.relinked()
+	s.joined()
 }
 
 // TestHeirOfAnElderThatStays touches nothing.

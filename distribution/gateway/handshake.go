@@ -149,7 +149,11 @@ func admit(id wire.Identity, pinned string) error {
 // told of success last. It returns who b is.
 func relay(from *wire.Acceptor, id wire.Identity, a side, to *wire.Dialer, b side) (wire.Identity, error) {
 	blame := func(s side, err error) (wire.Identity, error) {
-		return wire.Identity{}, fmt.Errorf("%s %s: %w", s.what, s.node, err)
+		err = fmt.Errorf("%s %s: %w", s.what, s.node, err)
+		if s.node == b.node {
+			err = dialedError{err}
+		}
+		return wire.Identity{}, err
 	}
 	id.Flags = a.shown(id.Flags)
 	if err := present(to, id, from); err != nil {
@@ -182,6 +186,12 @@ func relay(from *wire.Acceptor, id wire.Identity, a side, to *wire.Dialer, b sid
 	}
 	return c.Identity, nil
 }
+
+// dialedError is a handshake that ended at the node that we dialed.
+type dialedError struct{ err error }
+
+func (e dialedError) Error() string { return e.err.Error() }
+func (e dialedError) Unwrap() error { return e.err }
 
 // present names the dialing node to the dialed one and passes the status on.
 // A dialed node that still holds an older link is told to replace it: the one

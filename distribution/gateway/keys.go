@@ -94,10 +94,11 @@ func (m *member) cookies(leg int) []wire.Cookie {
 // guestSecrets are what our own node proves to the guest.
 func (m *member) guestSecrets() ([]app.Secret, error) { return m.secrets(guestLeg), nil }
 
-// doubt notes that a node refused the cookie that was tried: whoever dials
-// again soon is served with the other one, if there are two.
+// doubt notes that the node that we dialed refused the cookie that was tried:
+// whoever dials again soon is served with the other one, if there are two. A
+// dialing node that proves a wrong one changes nothing.
 func (m *member) doubt(leg int, err error) {
-	if !errors.Is(err, wire.ErrCookie) {
+	if !errors.Is(err, wire.ErrCookie) || !errors.As(err, new(dialedError)) {
 		return
 	}
 	m.mu.Lock()

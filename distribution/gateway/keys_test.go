@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,57 @@ func (s *scene) relinks(guestDials bool, guestKnows, hostKnows string) {
 		}
 	}
 	s.t.Errorf("guest dials: %v, guest knows %s, host VM knows %s: %v", guestDials, guestKnows, hostKnows, err)
+}
+
+// TestWrongCookieOfADialerChangesNothing: while cookies are replaced, what a node
+// that dials proves says nothing about what the other one knows.
+func TestWrongCookieOfADialerChangesNothing(t *testing.T) {
+	s := newScene(t)
+	s.boot()
+	if _, err := s.server.Rekey("pulse", bothKeys); err != nil {
+		t.Fatal(err)
+	}
+	m := s.server.members["pulse"]
+	before := [legs]bool{m.doubted[guestLeg], m.doubted[hostLeg]}
+	for _, guestDials := range []bool{true, false} {
+		s.answersAs(!guestDials, "cluster's")
+		if _, err := s.dialsAs(guestDials, "a wrong one"); err == nil {
+			t.Fatal("it was let in")
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.doubted != before {
+		t.Errorf("doubted %v, was %v", m.doubted, before)
+	}
+}
+
+// TestIdleDialersOfOneSideLeaveTheOtherSide: connections that say nothing on the
+// guest's side do not keep the host VM from its link, nor the other way round.
+func TestIdleDialersOfOneSideLeaveTheOtherSide(t *testing.T) {
+	for name, guestIdles := range map[string]bool{"guest": true, "host VM": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.boot()
+			port, full := s.node().Port, hostLeg
+			if guestIdles {
+				port, full = s.spec.Host.Port(), guestLeg
+			}
+			m := s.server.members["pulse"]
+			for range 2 * maxHandshakes {
+				s.dialed(port)
+			}
+			for len(m.shakes[full]) < maxHandshakes {
+				runtime.Gosched()
+			}
+			answer := s.answersAs(guestIdles, map[bool]string{true: "guest's", false: "cluster's"}[guestIdles])
+			_, err := s.dialsAs(!guestIdles, map[bool]string{true: "cluster's", false: "guest's"}[guestIdles])
+			if err = errors.Join(err, (<-answer).err); err != nil {
+				t.Fatal(err)
+			}
+			s.expect("up")
+		})
+	}
 }
 
 func TestRekeyIsRefused(t *testing.T) {

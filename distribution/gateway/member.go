@@ -18,8 +18,16 @@ import (
 )
 
 const (
-	// maxHandshakes bounds the handshakes of one member that are under way.
+	// maxHandshakes bounds the handshakes of one member that are under way, for
+	// each side that may dial.
 	maxHandshakes = 8
+	// So many connections are accepted at once on each side, then one each
+	// acceptEvery: what is cheap for who dials must not be work for us.
+	acceptBurst = 50
+	acceptEvery = 20 * time.Millisecond
+	// So many failures of links are told at once, then one each failEvery.
+	failBurst = 10
+	failEvery = 5 * time.Second
 	// A repeated link error becomes an event again after quietFor, another one
 	// after calmFor.
 	quietFor = 5 * time.Second
@@ -40,7 +48,7 @@ type member struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	shakes chan struct{} // holds one token for each handshake under way
+	shakes [legs]chan struct{} // hold one token for each handshake under way
 	record *record
 	view   *epmd.View
 	stands stands
@@ -49,6 +57,7 @@ type member struct {
 	wanted   protocol.Member
 	starts   pace // of the guest's registrations
 	dials    pace // of its connections to the host
+	fails    pace // of what is told about links that are not made
 	held     bool // the guest's BEAM holds its name at the view
 	leased   bool // and so do we at the machine's port mapper
 	told     bool // followers heard of it
@@ -113,9 +122,11 @@ func newMember(s *Server, spec protocol.Member, kept *record, sockets map[netip.
 func makeMember(s *Server, spec protocol.Member, kept *record) *member {
 	m := &member{
 		s: s, name: spec.Name, alive: aliveOf(spec.Node), wanted: spec, since: time.Now(),
-		shakes: make(chan struct{}, maxHandshakes), record: kept,
-		forwards: make(map[uint16]*forward),
-		starts:   pace{every: paceEvery, burst: startBurst}, dials: dialing(spec.Messages),
+		record: kept, forwards: make(map[uint16]*forward), fails: pace{every: failEvery, burst: failBurst},
+		starts: pace{every: paceEvery, burst: startBurst}, dials: dialing(spec.Messages),
+	}
+	for leg := range m.shakes {
+		m.shakes[leg] = make(chan struct{}, maxHandshakes)
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.caller = newCaller(m)
@@ -134,13 +145,13 @@ func (m *member) serve(view *epmd.View, at stands) {
 	gate := m.s.ice.gate
 	m.view, m.stands = view, stands{gate(at.epmd), gate(at.host), nil}
 	m.run("port mapper view", func() { m.report(view.Serve(m.ctx, m.stands.epmd)) })
-	m.acceptAll("guest", m.stands.host, m.guestDials)
+	m.acceptAll(guestLeg, m.stands.host, m.guestDials)
 	for _, ln := range at.outer {
 		m.stands.outer = append(m.stands.outer, gate(ln))
 	}
 	m.port = at.outer[0].Addr().(*net.TCPAddr).AddrPort().Port()
 	for _, ln := range m.stands.outer {
-		m.acceptAll("host", ln, m.hostDials)
+		m.acceptAll(hostLeg, ln, m.hostDials)
 	}
 }
 
@@ -194,11 +205,13 @@ func (m *member) report(err error) {
 // dialed makes a link out of an accepted connection.
 type dialed func(ctx context.Context, conn net.Conn, p *pending) (*link, error)
 
-// acceptAll serves each connection of ln in a goroutine of its own.
-func (m *member) acceptAll(who string, ln net.Listener, serve dialed) {
+// acceptAll serves each connection of the node of a leg, which comes to ln, in a
+// goroutine of its own.
+func (m *member) acceptAll(leg int, ln net.Listener, serve dialed) {
+	who := [legs]string{guestLeg: "guest", hostLeg: "host"}[leg]
 	context.AfterFunc(m.ctx, func() { ln.Close() })
 	m.run("accept from "+who, func() {
-		for {
+		for p := (pace{every: acceptEvery, burst: acceptBurst}); ; rest(m.ctx, p.next(time.Now(), time.Minute)) {
 			conn, err := ln.Accept()
 			if errors.Is(err, net.ErrClosed) {
 				return
@@ -208,22 +221,22 @@ func (m *member) acceptAll(who string, ln net.Listener, serve dialed) {
 				rest(m.ctx, firstRetry)
 				continue
 			}
-			m.shake(who, conn, serve)
+			m.shake(who, m.shakes[leg], conn, serve)
 		}
 	})
 }
 
 // shake runs one handshake, unless too many are under way already, and then
 // the link that it makes.
-func (m *member) shake(who string, conn net.Conn, serve dialed) {
+func (m *member) shake(who string, shakes chan struct{}, conn net.Conn, serve dialed) {
 	select {
-	case m.shakes <- struct{}{}:
+	case shakes <- struct{}{}:
 	default:
 		conn.Close()
 		return
 	}
 	m.run("link by "+who, func() {
-		l, err := m.linked(conn, serve)
+		l, err := m.linked(shakes, conn, serve)
 		switch {
 		case errors.Is(err, errNobody), errors.Is(err, errCrossed), errors.Is(err, errLinked), m.ctx.Err() != nil:
 		case err != nil:
@@ -236,8 +249,8 @@ func (m *member) shake(who string, conn net.Conn, serve dialed) {
 }
 
 // linked makes the member's link out of a connection.
-func (m *member) linked(conn net.Conn, serve dialed) (*link, error) {
-	defer func() { <-m.shakes }()
+func (m *member) linked(shakes chan struct{}, conn net.Conn, serve dialed) (*link, error) {
+	defer func() { <-shakes }()
 	l, err := m.join(conn, serve)
 	if err == nil {
 		err = m.begin(l)
@@ -317,7 +330,7 @@ func (m *member) fail(err error) {
 	text := strings.ReplaceAll(err.Error(), "\n", " ")
 	m.mu.Lock()
 	ago := time.Since(m.erred)
-	quiet := ago < calmFor || text == m.linkErr && ago < quietFor
+	quiet := ago < calmFor || text == m.linkErr && ago < quietFor || m.fails.next(time.Now(), 0) != 0
 	m.linkErr = text
 	if !quiet {
 		m.erred = time.Now()
