@@ -132,7 +132,7 @@ demo: setup build ## Run the main job end to end on real parts, narrated
 .PHONY: test
 test: setup-test build lint-fast ## Run the whole test suite: unit, then integration (root)
 	go test ./...
-	go test -tags integration -count=1 -timeout 14m -p 1 ./...
+	go test -tags integration -count=1 -timeout 40m -p 1 ./...
 
 .PHONY: unit
 unit: ## Run the unit tests alone
@@ -140,7 +140,7 @@ unit: ## Run the unit tests alone
 
 .PHONY: integration
 integration: setup-test build ## Run the tests that need root, containerd and BEAM
-	go test -tags integration -count=1 -timeout 14m -p 1 ./...
+	go test -tags integration -count=1 -timeout 40m -p 1 ./...
 
 .PHONY: bench
 bench: setup-test build ## Measure; prints a table and writes build/bench.json
