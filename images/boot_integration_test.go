@@ -122,6 +122,36 @@ end
 	return filepath.Join(dir, "_build/prod/rel/greet")
 }
 
+// Templates of relx's configuration are filled in without its scripts, from the
+// guest's environment; what the app's env sets wins.
+func TestRelxTemplates(t *testing.T) {
+	g, cfg := rooms(t)
+	i := ensure(t, open(t, cfg), recipe("greet", source(t, "", map[string]string{
+		"rebar.config":          `{relx, [{release, {greet, "0.1.0"}, [greet]}, {mode, prod}, {sys_config_src, "config/sys.config.src"}, {vm_args_src, "config/vm.args.src"}]}.` + "\n",
+		"config/sys.config.src": `[{greet, [{kept, ${KEPT:-build}}, {size, ${SIZE:-7}}, {word, "${WORD}"}]}].` + "\n",
+		"config/vm.args.src":    "-sname ${WORD}\n+P ${PROCESSES:-1000}\n+A ${THREADS:-3}\n",
+		"src/greet.app.src":     `{application, greet, [{description, "x"}, {vsn, "0.1.0"}, {mod, {greet, []}}, {applications, [kernel, stdlib]}]}.` + "\n",
+		"src/greet.erl": `-module(greet).
+-behaviour(application).
+-export([start/2, stop/1, init/1]).
+start(_, _) ->
+    Env = lists:sort(application:get_all_env(greet)),
+    io:format("greet ~p processes ~p threads ~p~n", [Env, erlang:system_info(process_limit), erlang:system_info(thread_pool_size)]),
+    supervisor:start_link(greet, []).
+stop(_) -> ok.
+init([]) -> {ok, {{one_for_one, 1, 1}, []}}.
+`,
+	})))
+	for _, loading := range []app.CodeLoading{app.LoadInteractive, app.LoadEmbedded} {
+		word := "run-" + string(loading)
+		g.start(t, i, func(c *runtime.Config) {
+			c.Digest, c.VM.CodeLoading = word, loading
+			c.Env["WORD"], c.Env["PROCESSES"], c.Env["kept"] = term.Binary(word), term.Int(100000), term.Atom("no")
+		})
+		g.says(t, "greet", `greet [{kept,no},{size,7},{word,"`+word+`"}] processes 131072 threads 3`)
+	}
+}
+
 // A release that mix made starts without its scripts: vm.args, runtime.exs
 // and config providers, also those that write a new sys.config and restart.
 func TestMixRelease(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/containerd/containerd/v2/core/content"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -97,11 +96,8 @@ func checkTook(t *testing.T, g *guests, s *images.Store, i images.Image, registr
 func TestPackageWithRelease(t *testing.T) {
 	g, cfg := rooms(t)
 	registry := emptyHex(t, "hexpm")
-	files := fstest.MapFS{"rebar.config": {Data: []byte(`{relx, [{release, {alone, "7.7.7"}, [alone]}]}.`)}}
-	for name, text := range appFiles("", "alone", "") {
-		files[name] = &fstest.MapFile{Data: []byte(text)}
-	}
-	publish(t, registry, hextest.Package{Name: "alone", Version: "1.0.0", Files: files})
+	files := merged(appFiles("", "alone", ""), map[string]string{"rebar.config": `{relx, [{release, {alone, "7.7.7"}, [alone]}]}.`})
+	publish(t, registry, hextest.Package{Name: "alone", Version: "1.0.0", Files: mapFS(files)})
 	cfg.Hex = []images.HexRepository{configured(t, registry)}
 	s := open(t, cfg)
 	i := ensure(t, s, fromHex("alone", "1.0.0"))

@@ -11,6 +11,7 @@ import (
 
 	"beamsandbox/images"
 	"beamsandbox/images/hex/hextest"
+	"beamsandbox/reconcile/app"
 )
 
 // elixirApp is a mix project with one module; more is put into its project/0.
@@ -27,17 +28,27 @@ end
 	}
 }
 
+// mapFS holds the files of a package.
+func mapFS(files map[string]string) fstest.MapFS {
+	out := fstest.MapFS{}
+	for name, text := range files {
+		out[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return out
+}
+
 // An Elixir project builds with mix, with and without releases of its own,
 // and takes packages for either tool out of a Hex repository.
 func TestMix(t *testing.T) {
 	g, cfg := rooms(t)
 	registry := hexpm(t)
-	files := fstest.MapFS{}
-	for name, text := range elixirApp("greet", "", "") {
-		files[name] = &fstest.MapFile{Data: []byte(text)}
-	}
-	publish(t, registry, hextest.Package{Name: "greet", Version: "1.0.0", BuildTools: []string{"mix"}, Files: files})
-	cfg.Hex = []images.HexRepository{configured(t, registry)}
+	publish(t, registry, hextest.Package{Name: "greet", Version: "1.0.0", BuildTools: []string{"mix"}, Files: mapFS(elixirApp("greet", "", ""))})
+	private := emptyHex(t, "acme")
+	private.RequireToken("top-secret")
+	publish(t, private, hextest.Package{Name: "hidden", Version: "1.0.0", Files: mapFS(appFiles("", "hidden", ""))})
+	acme := configured(t, private)
+	acme.AuthToken = app.NewSecret("top-secret")
+	cfg.Hex = []images.HexRepository{configured(t, registry), acme}
 	s := open(t, cfg)
 
 	t.Run("dependencies for mix and rebar3", func(t *testing.T) {
@@ -50,6 +61,16 @@ func TestMix(t *testing.T) {
 		if log := buildLog(t, cfg, "hello"); !strings.Contains(log, "gave greet 1.0.0 from hexpm") {
 			t.Errorf("the build log does not say what was given: %s", log)
 		}
+	})
+	t.Run("a private repository", func(t *testing.T) {
+		i := ensure(t, s, recipe("guest", source(t, "", elixirApp("guest", `{:hidden, "~> 1.0", repo: "acme"}`, ""))))
+		if got := erlang(t, g, i, `io:format("~p", [hidden:say()])`); !strings.Contains(got, "hidden") {
+			t.Errorf("the guest says %q", got)
+		}
+		if log := buildLog(t, cfg, "guest"); !strings.Contains(log, "gave hidden 1.0.0 from acme") || strings.Contains(log, "top-secret") {
+			t.Errorf("the build log is %s", log)
+		}
+		refused(t, s, recipe("bad", source(t, "", elixirApp("bad", `{:hidden, "~> 1.0"}`, ""))), "there is no package hidden of hex repository hexpm")
 	})
 	t.Run("with releases", func(t *testing.T) {
 		address := source(t, "", elixirApp("many", "", `, releases: [other: [], many: [applications: [runtime_tools: :permanent]]]`))
