@@ -281,6 +281,27 @@ func TestAttacksPassWhereTheGuestIsTrusted(t *testing.T) {
 	}
 }
 
+// TestGroupsOfOthersAreTakenOutOfASync: the rest goes on, without them, and that
+// is counted; in audit all of it goes on, and the same is reported.
+func TestGroupsOfOthersAreTakenOutOfASync(t *testing.T) {
+	own, others := tup(atom(adapter), list(gpid(61))), tup(atom("Elixir.Other.Adapter"), list(gpid(62)))
+	for mode, want := range map[policy.Mode]term.Tuple{policy.Enforce: syncOf(gpid(60), own), policy.Audit: syncOf(gpid(60), others, own)} {
+		m := granted()
+		m.Mode = mode
+		s := newStage(t, m)
+		server := s.prepare().server
+		v := s.guest(wire.OpSend, []term.Term{atom(""), server}, syncOf(gpid(60), others, own))
+		if v.Action != Pass || v.Rule != ruleGroup || s.life.Refusals[ruleGroup] != 1 {
+			t.Fatalf("%s: action %d by rule %q, counted %v", mode, v.Action, v.Rule, s.life.Refusals)
+		}
+		s.same(v.Forward[0], wire.OpSend, []term.Term{atom(""), hpid(50)}, want)
+		v = s.guest(wire.OpSend, []term.Term{atom(""), server}, syncOf(gpid(60), own))
+		if v.Action != Pass || v.Rule != "" {
+			t.Errorf("%s: a sync of its own group: action %d by rule %q", mode, v.Action, v.Rule)
+		}
+	}
+}
+
 func TestAuditReportsAndPasses(t *testing.T) {
 	m := granted()
 	m.Mode = policy.Audit

@@ -168,14 +168,14 @@ func is(t term.Tuple, word string, n int) bool {
 }
 
 // guestSync is {'$gen_cast', {sync, Pid, [{Group, [Pid]}]}}: all groups of the
-// guest. Groups that policy does not name are taken out.
+// guest. Groups that policy does not name are taken out, which counts once.
 func (t *turn) guestSync(s *scope, msg term.Tuple, to walk.Pid) Verdict {
 	p, ok := t.j.guestPidOf(msg[1])
 	list, isList := msg[2].(term.List)
 	if !ok || !isList || list.Tail != nil {
 		return t.refuse(rulePG)
 	}
-	joined, kept := map[string]map[walk.Pid]int{}, term.List{}
+	joined, kept, others := map[string]map[walk.Pid]int{}, term.List{}, false
 	for _, e := range list.Elems {
 		entry, ok := e.(term.Tuple)
 		if !ok || len(entry) != 2 {
@@ -186,7 +186,11 @@ func (t *turn) guestSync(s *scope, msg term.Tuple, to walk.Pid) Verdict {
 		if !ok || isAtom && joined[string(group)] != nil {
 			return t.refuse(rulePG)
 		}
-		if !isAtom || !s.groups[string(group)] || len(pids) == 0 {
+		if len(pids) == 0 {
+			continue
+		}
+		if !isAtom || !s.groups[string(group)] {
+			others = true
 			continue
 		}
 		joined[string(group)] = count(nil, pids)
@@ -197,7 +201,11 @@ func (t *turn) guestSync(s *scope, msg term.Tuple, to walk.Pid) Verdict {
 		return t.refuse(rulePG)
 	}
 	guest.known, guest.joined = true, joined
-	return t.passTerm(to, term.Tuple{term.Atom("$gen_cast"), term.Tuple{term.Atom("sync"), msg[1], kept}})
+	v := t.passTerm(to, term.Tuple{term.Atom("$gen_cast"), term.Tuple{term.Atom("sync"), msg[1], kept}})
+	if others && v.Rule == "" {
+		v.Rule, v.Refusal = ruleGroup, t.j.note(t.now, t.dir, ruleGroup, &t.c, t.payload, Drop)
+	}
+	return v
 }
 
 // guestJoin is {join, Pid, Group, PidOrPids}.

@@ -176,7 +176,13 @@ func (s *stage) expose(all bool) {
 // passes wants what the guest sent to come out as that.
 func (s *stage) passes(v Verdict, op wire.Op, rest []term.Term, message term.Term) {
 	s.t.Helper()
-	if v.Action != Pass || v.Rule != "" || len(v.Forward) != 1 {
+	s.passesIn(v, "", op, rest, message)
+}
+
+// passesIn wants it to come out as that, what a rule refused taken out.
+func (s *stage) passesIn(v Verdict, rule string, op wire.Op, rest []term.Term, message term.Term) {
+	s.t.Helper()
+	if v.Action != Pass || v.Rule != rule || len(v.Forward) != 1 {
 		s.t.Fatalf("action %d by rule %q (%s), want a frame to pass", v.Action, v.Rule, v.Refusal.Message)
 	}
 	s.same(v.Forward[0], op, rest, message)

@@ -95,11 +95,11 @@ func TestGroupOfAnotherApp(t *testing.T) {
 			all := syncOf(gpid(60), append(joined, tup(atom("Elixir.Other.Adapter"), list(gpid(61))))...)
 			join := tup(atom("join"), gpid(60), atom(adapter), gpid(62))
 			if grant {
-				s.passes(s.guest(wire.OpSend, to, all), wire.OpSend, real, syncOf(gpid(60), joined...))
+				s.passesIn(s.guest(wire.OpSend, to, all), ruleGroup, wire.OpSend, real, syncOf(gpid(60), joined...))
 				s.passes(s.guest(wire.OpSend, to, join), wire.OpSend, real, join)
 				return
 			}
-			s.passes(s.guest(wire.OpSend, to, all), wire.OpSend, real, syncOf(gpid(60)))
+			s.passesIn(s.guest(wire.OpSend, to, all), ruleGroup, wire.OpSend, real, syncOf(gpid(60)))
 			s.refused(s.guest(wire.OpSend, to, join), Drop, ruleGroup)
 			v := s.j.FromHost(s.now, s.frame(wire.OpSend, []term.Term{atom(""), gpid(60)}, tup(atom("join"), hpid(50), atom(adapter), hpid(51))))
 			s.refused(v, Drop, ruleGroup)
