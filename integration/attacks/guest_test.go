@@ -83,15 +83,22 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // member is a guest as the gateway sees it now.
 func (w *world) member(t *testing.T, name string) protocol.Node {
 	t.Helper()
-	resp, err := protocol.Ask(within(t, 10*time.Second), filepath.Join(w.RunDir, "gateway", "gateway.sock"), protocol.Request{Op: protocol.OpList})
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := w.ask(t, protocol.Request{Op: protocol.OpList})
 	i := slices.IndexFunc(resp.Nodes, func(n protocol.Node) bool { return n.Name == name })
 	if i < 0 {
 		t.Fatalf("the gateway has no member %s", name)
 	}
 	return resp.Nodes[i]
+}
+
+// ask asks the gateway itself.
+func (w *world) ask(t *testing.T, req protocol.Request) protocol.Response {
+	t.Helper()
+	resp, err := protocol.Ask(within(t, time.Minute), filepath.Join(w.RunDir, "gateway", "gateway.sock"), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
 }
 
 // settle waits until the host VM is linked with the guests, by default all.

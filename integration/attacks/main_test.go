@@ -164,7 +164,7 @@ func messages(m policy.Mode) string {
     dispatchers => ['Elixir.Phoenix.PubSub', 'Elixir.Phoenix.Channel.Server']}],
   groups => [#{scope => attack_scope, names => [own]}],
   allow => [#{to => attack_sink, kind => info}],
-  limits => #{atoms => 200, messages => -1, bytes => -1, handshakes => -1}}`, m), `#{groups => [#{scope => beamsandbox_demo, names => [pulse],
+  limits => #{atoms => 200, messages => -1, bytes => -1, handshakes => -1, closes => 64}}`, m), `#{groups => [#{scope => beamsandbox_demo, names => [pulse],
   message => {pulse, '$atom', '$string', '$integer'}}]}`)
 }
 

@@ -4,10 +4,11 @@
 -module(attack_host).
 -behaviour(supervisor).
 
--export([start/0, init/1, ready/2, probe/2, ran/0, heard/1, grown/2, lost/1, exports/0, state/0, counts/0]).
+-export([start/0, start_reader/0, init/1, ready/2, probe/2, ran/0, heard/1, grown/2, lost/1, received/1, exports/0, state/0, counts/0]).
 
 -define(SCOPE, attack_scope).
 -define(PUBSUB, 'Elixir.Phoenix.PubSub').
+-define(TREE, attack_pubsub).
 -define(ADAPTER, 'Elixir.Attacked.Adapter').
 
 start() ->
@@ -17,34 +18,69 @@ start() ->
     ok = timer:start(),
     ok.
 
+%% The PubSub has a supervisor of its own, with Elixir's defaults.
 init([]) ->
-    Groups = [#{id => S, start => {pg, start_link, [S]}} || S <- [?SCOPE, ?PUBSUB]],
-    Servers = [#{id => N, start => {attack_server, start_link, [N, Group]}}
-               || {N, Group} <- [{?ADAPTER, {?PUBSUB, ?ADAPTER}}, {attack_subscriber, none}, {attack_socket, none},
-                                 {attack_sink, none}, {attack_victim, {?SCOPE, own}}, {attack_changes, nodes}]],
+    Scope = #{id => ?SCOPE, start => {pg, start_link, [?SCOPE]}},
+    Tree = #{id => ?TREE, type => supervisor, start => {supervisor, start_link, [{local, ?TREE}, ?MODULE, pubsub]}},
+    Servers = [server(attack_subscriber, none), server(attack_socket, none), server(attack_sink, none),
+               server(attack_victim, {?SCOPE, own}), server(attack_changes, nodes)],
     Trap = #{id => attack_trap, start => {attack_trap, start_link, []}},
-    {ok, {#{intensity => 1000, period => 1}, [Trap | Groups ++ Servers]}}.
+    Reader = #{id => attack_reader, start => {?MODULE, start_reader, []}},
+    {ok, {#{intensity => 1000, period => 1}, [Trap, Reader, Scope, Tree | Servers]}};
+init(pubsub) ->
+    Scope = #{id => ?PUBSUB, start => {pg, start_link, [?PUBSUB]}},
+    {ok, {#{intensity => 3, period => 5}, [Scope, server(?ADAPTER, {?PUBSUB, ?ADAPTER})]}}.
+
+server(Name, Group) -> #{id => Name, start => {attack_server, start_link, [Name, Group]}}.
+
+%% An io server that reads, as one does whose standard input is open.
+start_reader() ->
+    {ok, Pid} = file:open("/dev/null", [read]),
+    true = link(Pid),
+    true = register(attack_reader, Pid),
+    {ok, Pid}.
 
 %% Forgets what earlier attacks left and returns what the next one may know:
-%% the variables of its text. Innocent is a guest that does no harm.
+%% the variables of its text. V, K, R and Alias are shown to Guest over its
+%% link, under whatever numbers they have there; V0, K0 and R0 are the host's
+%% own numbers of the same. Innocent is a guest that does no harm.
 ready(Guest, Innocent) ->
     application:unset_env(kernel, ran),
+    application:unset_env([], eof),
     _ = application:start(sasl),
-    [gen_server:call(S, forget) || S <- [?ADAPTER, attack_subscriber, attack_socket, attack_sink, attack_victim, attack_changes, attack_trap]],
+    [restarted(N, 500) || N <- names()],
+    [gen_server:call(S, forget) || S <- names() -- [?SCOPE, ?PUBSUB, ?TREE, attack_reader]],
+    Own = #{'V' => whereis(attack_victim), 'K' => whereis(kernel_sup), 'R' => whereis(rex), 'Alias' => gen_server:call(attack_victim, alias)},
+    Guest =:= Innocent orelse show(Guest, Own),
     [garbage_collect(P) || P <- processes()],
-    persistent_term:put(?MODULE, {counts(), [{'Innocent', Innocent} | pids()]}),
-    rpc(Guest),
-    [{'H', node()}, {'N', Innocent}, {'M', application}, {'F', set_env}, {'A', [kernel, ran, yes]},
-     {'V', whereis(attack_victim)}, {'K', whereis(kernel_sup)}, {'R', whereis(rex)}, {'Trap', attack_trap:node_name()},
-     {'Alias', gen_server:call(attack_victim, alias)}].
+    persistent_term:put(?MODULE, {counts(), [{'Innocent', Innocent}, {'Guest', Guest} | pids()]}),
+    [{'H', node()}, {'N', Innocent}, {'M', application}, {'F', set_env}, {'A', [kernel, ran, yes]}, {'Trap', attack_trap:node_name()}
+     | maps:to_list(Own)] ++ [{'V0', maps:get('V', Own)}, {'K0', maps:get('K', Own)}, {'R0', maps:get('R', Own)}].
 
-%% Any call of the host discloses a group leader.
-rpc(Guest) ->
-    case whereis(user) of
-        undefined -> ok;
-        User -> group_leader(User, self())
-    end,
-    rpc:call(Guest, attacker, keep_leader, [now], 5000).
+names() -> [?SCOPE, ?PUBSUB, ?TREE, ?ADAPTER, attack_subscriber, attack_socket, attack_sink, attack_victim, attack_changes, attack_trap, attack_reader].
+
+%% Supervisors take a moment.
+restarted(Name, Tries) ->
+    case whereis(Name) of
+        undefined when Tries > 0 -> timer:sleep(20), restarted(Name, Tries - 1);
+        Pid when is_pid(Pid) -> ok
+    end.
+
+%% Any call of the host discloses its arguments and a group leader: usually
+%% user, and here a process that reads besides.
+show(Guest, Own) ->
+    Leader = group_leader(),
+    [begin
+         group_leader(whereis(Name), self()),
+         ok = rpc:call(Guest, attacker, keep, [Own, Name], 20000)
+     end || Name <- [attack_reader, user]],
+    group_leader(Leader, self()).
+
+%% What came over the link with a guest, in bytes.
+received(Guest) ->
+    {Guest, Port} = lists:keyfind(Guest, 1, erlang:system_info(dist_ctrl)),
+    {ok, [{recv_oct, Bytes}]} = inet:getstat(Port, [recv_oct]),
+    Bytes.
 
 %% Text is what is true once an attack worked, Got what the attacker saw.
 probe(Text, Got) ->
@@ -66,7 +102,7 @@ lost(Node) -> lists:member({nodedown, Node}, heard(attack_changes)).
 
 pids() ->
     [{'Scope', whereis(?SCOPE)}, {'Adapter', whereis(?ADAPTER)}, {'Subscriber', whereis(attack_subscriber)},
-     {'Socket', whereis(attack_socket)}, {'Victim', whereis(attack_victim)}].
+     {'Socket', whereis(attack_socket)}, {'Victim', whereis(attack_victim)}, {'Tree', whereis(?TREE)}].
 
 pids_before() ->
     {_, Pids} = persistent_term:get(?MODULE),
@@ -105,7 +141,7 @@ table(Name) ->
 state() ->
     #{pid => os:getpid(), cookie => erlang:get_cookie(), code => strange_code(),
       registered => lists:sort([{N, whereis(N)} || N <- registered()]),
-      children => lists:sort([{S, lists:sort(supervisor:which_children(S))} || S <- [kernel_sup, ?MODULE]]),
+      children => lists:sort([{S, lists:sort(supervisor:which_children(S))} || S <- [kernel_sup, ?MODULE, ?TREE]]),
       applications => lists:sort([A || {A, _, _} <- application:which_applications()]),
       env => lists:sort(application:get_all_env(kernel)), names => global:registered_names(),
       groups => [{S, G, [P || P <- pg:get_members(S, G)]} || S <- [?SCOPE, ?PUBSUB], G <- lists:sort(pg:which_groups(S))],

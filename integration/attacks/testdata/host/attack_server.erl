@@ -11,14 +11,17 @@ start_link(Name, Group) ->
     gen_server:start_link({local, Name}, ?MODULE, {Name, Group}, []).
 
 init({Name, Group}) ->
-    case Group of
-        none -> ok;
-        nodes -> ok = net_kernel:monitor_nodes(true);
-        {Scope, G} -> ok = pg:join(Scope, G, self())
-    end,
-    {ok, #{name => Name, secret => 'of the host', heard => []}}.
+    Group =:= nodes andalso net_kernel:monitor_nodes(true),
+    joined(Group),
+    {ok, #{name => Name, group => Group, secret => 'of the host', heard => []}}.
 
-handle_call(forget, _, S) -> {reply, ok, S#{heard := []}, hibernate};
+%% Once a scope was restarted its members are in no group any more.
+joined({Scope, Group}) ->
+    lists:member(self(), pg:get_local_members(Scope, Group)) orelse pg:join(Scope, Group, self());
+joined(_) ->
+    ok.
+
+handle_call(forget, _, #{group := Group} = S) -> joined(Group), {reply, ok, S#{heard := []}, hibernate};
 handle_call(alias, _, S) -> {reply, alias(), S};
 handle_call(heard, _, #{heard := H} = S) -> {reply, H, S}.
 

@@ -3,22 +3,38 @@
 %% it is given.
 -module(attacker).
 
--export([run/2, raw/2, raw/3, ask/2, dying/1, server_of/2, fun_running/3, pid/2, atoms/1, long_ago/0, keep_leader/1, leader/0]).
+-export([run/2, keep/2, leader/1, raw/2, raw/3, ask/2, ask_raw/3, dying/1, server_of/2, overhear/3, fun_running/3, pid/2, ref_like/1,
+         nested/1, atoms/1, long_ago/0]).
 
--define(STAYS, 15000).
-
-%% @doc Evaluates Text with Bindings, [{Variable, Value}], in a process that
-%% lives on for a while: monitors and links of it do, too. Exceptions are values.
+%% @doc Evaluates Text with Bindings, [{Variable, Value}], and with what the
+%% host VM showed, in a process that lives until the host VM shows more: its
+%% monitors and links do, too. Exceptions are values.
 run(Text, Bindings) ->
     {ok, Tokens, _} = erl_scan:string(Text ++ "."),
     {ok, Exprs} = erl_parse:parse_exprs(Tokens),
+    Known = maps:merge(maps:from_list(Bindings), persistent_term:get({?MODULE, shown}, #{})),
     Self = self(),
     Ref = make_ref(),
-    spawn(fun() ->
-              Self ! {Ref, catch element(2, erl_eval:exprs(Exprs, maps:from_list(Bindings)))},
-              timer:sleep(?STAYS)
-          end),
+    Pid = spawn(fun() ->
+                    Self ! {Ref, catch element(2, erl_eval:exprs(Exprs, Known))},
+                    timer:sleep(infinity)
+                end),
+    persistent_term:put({?MODULE, attacks}, [Pid | attacks()]),
     receive {Ref, Value} -> Value after 20000 -> timeout end.
+
+attacks() -> persistent_term:get({?MODULE, attacks}, []).
+
+%% @doc Called by the host VM over the link: keeps what it shows, a map from
+%% variables to processes and references of its own, and the group leader that
+%% comes along, under a name. Earlier attacks end.
+keep(Shown, Name) ->
+    persistent_term:put({?MODULE, shown}, Shown),
+    persistent_term:put({?MODULE, leader, Name}, group_leader()),
+    Monitors = [{monitor(process, P), exit(P, kill)} || P <- attacks()],
+    [receive {'DOWN', M, process, _, _} -> ok end || {M, _} <- Monitors],
+    persistent_term:put({?MODULE, attacks}, []).
+
+leader(Name) -> persistent_term:get({?MODULE, leader, Name}).
 
 %% @doc Writes a frame of its own making to the link with Host, as the port that
 %% the node's own frames go through lets it: no check of the emulator's remains.
@@ -33,7 +49,18 @@ frame(Host, Parts) ->
 %% @doc The first message that comes back.
 ask(Server, Message) ->
     Server ! Message,
-    receive Answer -> Answer after 5000 -> silence end.
+    answer().
+
+ask_raw(Host, Control, Message) ->
+    raw(Host, Control, Message),
+    answer().
+
+answer() ->
+    receive
+        {inet_reply, _, _} -> answer(); % of raw's port
+        Answer -> Answer
+    after 5000 -> silence
+    end.
 
 %% @doc Runs Attack in a process that then ends with a reason that kills.
 dying(Attack) ->
@@ -48,6 +75,15 @@ server_of(Scope, Host, Tries) ->
         [Server | _] -> Server;
         [] when Tries > 0 -> timer:sleep(20), server_of(Scope, Host, Tries - 1)
     end.
+
+%% @doc Joins a group and tells To what is said there.
+overhear(Scope, Group, To) ->
+    Pid = spawn_link(fun() -> tell(To) end),
+    pg:join(Scope, Group, Pid).
+
+tell(To) ->
+    receive Message -> To ! {overheard, Message} end,
+    tell(To).
 
 %% @doc A fun of erl_eval's, which every node can run: it applies and gives back
 %% what it was given.
@@ -67,13 +103,18 @@ pid(Node, Creation) ->
     Name = atom_to_binary(Node),
     <<88, 119, (byte_size(Name)), Name/binary, 100:32, 0:32, Creation:32>>.
 
+%% @doc A reference of the same node that nobody has made, from numbers: the last
+%% of its words is another one.
+ref_like(Ref) ->
+    All = term_to_binary(Ref),
+    Size = byte_size(All) - 4,
+    <<Most:Size/binary, Word:32>> = All,
+    binary_to_term(<<Most/binary, (Word bxor 16#55555):32>>).
+
+%% @doc Lists in lists, N deep, in their external form.
+nested(N) ->
+    <<131, (binary:copy(<<108, 1:32>>, N))/binary, 106, (binary:copy(<<106>>, N))/binary>>.
+
 %% @doc A moment that is over on every node, in its own monotonic time.
 long_ago() ->
     erlang:convert_time_unit(erlang:system_info(start_time), native, millisecond).
-
-%% @doc Called by the host VM: keeps the group leader that came along.
-keep_leader(_) ->
-    persistent_term:put(?MODULE, group_leader()).
-
-leader() ->
-    persistent_term:get(?MODULE).
