@@ -26,6 +26,7 @@ func TestAnnouncedSize(t *testing.T) {
 	const announced = 1500 << 20
 	w.enforce(t)
 	w.settle(t, attacker, innocent)
+	stock := w.takeStock(t)
 	before := kilobytes(t, w.host.Pid, "VmSize")
 	conn := w.dialHost(t)
 	announce(t, conn, announced)
@@ -53,7 +54,8 @@ func TestAnnouncedSize(t *testing.T) {
 	if now := w.gatewayMemory(t); now > gateway+32<<20 {
 		t.Errorf("the gateway had %d bytes and has %d", gateway, now)
 	}
-	w.settle(t, innocent)
+	w.unharmed(t, stock)
+	w.forgive(t, attacker)
 }
 
 // announce writes the length of a frame, and only its beginning.
