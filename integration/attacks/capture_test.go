@@ -4,8 +4,10 @@ package attacks
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,10 +27,10 @@ type session struct {
 	frames [][]byte
 }
 
-// capture has a BEAM of the guest's name say all that a node can say to one of
-// the host VM's name and creation, and keeps it frame by frame. It uses a port
+// capture has a BEAM of the guest's name answer a host of the host VM's name and
+// creation, and say something itself, and keeps it frame by frame. It uses a port
 // mapper of its own: neither guest nor host VM hears of it.
-func capture(t *testing.T, name string, host wire.Identity) *session {
+func capture(t *testing.T, name string, host wire.Identity, sayings []string) *session {
 	t.Helper()
 	mapper := erltest.EPMD(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,7 +54,7 @@ func capture(t *testing.T, name string, host wire.Identity) *session {
 	s.ask(t, <-ready)
 	known := fmt.Sprintf("N = '%s', Pid = fun(I) -> A = atom_to_binary(N), "+
 		"binary_to_term(<<131, 88, 119, (byte_size(A)), A/binary, I:32, 0:32, %d:32>>) end, ", host.Name, host.Creation)
-	for _, text := range sayings() {
+	for _, text := range append(sayings, lastSaying) {
 		if got := beam.Eval(known + text + "."); strings.HasPrefix(got, "{caught,") {
 			t.Fatalf("%s: %s", text, got)
 		}
@@ -60,10 +62,15 @@ func capture(t *testing.T, name string, host wire.Identity) *session {
 	eventually(t, "the session is recorded", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return len(s.frames) > 30
+		return slices.ContainsFunc(s.frames, func(b []byte) bool { return bytes.Contains(b, []byte("said_last")) })
 	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frames = slices.Clone(s.frames) // the node may go on
 	return s
 }
+
+const lastSaying = "{attack_sink, N} ! said_last"
 
 // serve plays the host VM: it keeps what it hears.
 func (s *session) serve(ln net.Listener, ready chan<- net.Conn) error {
@@ -125,29 +132,42 @@ func (s *session) ask(t *testing.T, conn net.Conn) {
 	}
 }
 
-// sayings is Erlang by which a node speaks to another one, N, in every way. Pid
-// makes a process of that node out of a number.
-func sayings() []string {
-	return []string{
-		"[spawn(F) || F <- [fun() -> net_adm:ping(N) end, fun() -> rpc:call(N, os, getpid, []) end]]",
-		"gen_server:cast({rex, N}, {cast, os, getpid, [], group_leader()})",
-		"{attack_sink, N} ! {hello, self(), make_ref(), #{a => [1, 2.5, <<\"b\">>, <<1:3>>], \"text\" => 1 bsl 100, $c => -7}}",
-		"{attack_sink, N} ! lists:seq(1, 300)",
-		"{attack_sink, N} ! fun lists:map/2",
-		"{'Elixir.Attacked.Adapter', N} ! {forward_to_local, <<\"updates\">>, {new, #{n => 1}}, 'Elixir.Phoenix.PubSub'}",
-		"{'Elixir.Attacked.Adapter', N} ! {forward_to_local, <<\"room:1\">>, #{'__struct__' => 'Elixir.Phoenix.Socket.Broadcast', " +
-			"topic => <<\"room:1\">>, event => <<\"new\">>, payload => #{a => [1, null, <<\"x\">>]}}, 'Elixir.Phoenix.Channel.Server'}",
-		"{attack_scope, N} ! {discover, self()}",
-		"{attack_scope, N} ! {'$gen_cast', {sync, self(), [{own, [self()]}]}}",
-		"{attack_scope, N} ! {join, self(), own, self()}",
-		"{attack_scope, N} ! {leave, self(), self(), [own]}",
-		"{user, N} ! {io_request, self(), make_ref(), {put_chars, unicode, io_lib, format, [\"~p\", [x]]}}",
-		"{logger_proxy, N} ! {log, error, \"~p\", [x], #{pid => self(), time => 1}}",
-		"spawn(fun() -> gen_server:call({attack_sink, N}, question, 100) end)",
-		"monitor(process, {attack_victim, N})",
-		"[begin Pid(I) ! {io_request, self(), make_ref(), {put_chars, latin1, \"text\"}}, Pid(I) ! {join, self(), own, self()} end || I <- [1, 2, 3, 5, 8]]",
-		"[begin exit(Pid(I), kill), group_leader(self(), Pid(I)), demonitor(monitor(process, Pid(I))) end || I <- [1, 2, 3]]",
-		"[spawn(fun() -> link(Pid(I)), unlink(Pid(I)), link(Pid(I)) end) || I <- [1, 2, 3]]",
-		"attacker:raw(N, {33, self(), make_ref()}, {make_ref(), answer})",
+// sayings is Erlang by which a node speaks to another one, N, in every way, in
+// sessions by what they are about. Pid makes a process of that node out of a
+// number.
+func sayings() map[string][]string {
+	return map[string][]string{
+		"calls and signals": {
+			"[spawn(F) || F <- [fun() -> net_adm:ping(N) end, fun() -> rpc:call(N, os, getpid, []) end]]",
+			"gen_server:cast({rex, N}, {cast, os, getpid, [], group_leader()})",
+			"{attack_sink, N} ! {hello, self(), make_ref(), #{a => [1, 2.5, <<\"b\">>, <<1:3>>], \"text\" => 1 bsl 100, $c => -7}}",
+			"{attack_sink, N} ! lists:seq(1, 300)",
+			"{attack_sink, N} ! fun lists:map/2",
+			"{user, N} ! {io_request, self(), make_ref(), {put_chars, unicode, io_lib, format, [\"~p\", [x]]}}",
+			"{logger_proxy, N} ! {log, error, \"~p\", [x], #{pid => self(), time => 1}}",
+			"spawn(fun() -> gen_server:call({attack_sink, N}, question, 100) end)",
+			"monitor(process, {attack_victim, N})",
+			"[Pid(I) ! {io_request, self(), make_ref(), {put_chars, latin1, \"text\"}} || I <- [1, 2, 3, 5, 8]]",
+			"[begin exit(Pid(I), kill), group_leader(self(), Pid(I)), demonitor(monitor(process, Pid(I))) end || I <- [1, 2, 3]]",
+			"[spawn(fun() -> link(Pid(I)), unlink(Pid(I)), link(Pid(I)) end) || I <- [1, 2, 3]]",
+			"attacker:raw(N, {33, self(), make_ref()}, {make_ref(), answer})",
+		},
+		"broadcasts": {
+			"{'Elixir.Attacked.Adapter', N} ! {forward_to_local, <<\"updates\">>, {new, #{n => 1}}, 'Elixir.Phoenix.PubSub'}",
+			"{'Elixir.Attacked.Adapter', N} ! {forward_to_local, <<\"updates\">>, [self(), 1.5, \"text\"], 'Elixir.Phoenix.PubSub'}",
+			"{'Elixir.Attacked.Adapter', N} ! {forward_to_local, <<\"room:1\">>, #{'__struct__' => 'Elixir.Phoenix.Socket.Broadcast', " +
+				"topic => <<\"room:1\">>, event => <<\"new\">>, payload => #{a => [1, null, <<\"x\">>]}}, 'Elixir.Phoenix.Channel.Server'}",
+			"[Pid(I) ! {forward_to_local, <<\"updates\">>, {new, #{n => I}}, 'Elixir.Phoenix.PubSub'} || I <- [1, 2, 3]]",
+		},
+		"groups": {
+			"{ok, _} = pg:start(attack_scope), {attack_scope, N} ! {discover, whereis(attack_scope)}",
+			"{attack_scope, N} ! {discover, self()}",
+			"{attack_scope, N} ! {'$gen_cast', {sync, self(), [{own, [self()]}]}}",
+			"[Pid(I) ! {'$gen_cast', {sync, self(), [{own, [self(), self()]}]}} || I <- [1, 2, 3]]",
+			"[{attack_scope, N} ! {join, self(), own, P} || P <- [self(), [self()]]]",
+			"[begin Pid(I) ! {join, self(), own, self()}, Pid(I) ! {leave, self(), self(), [own]} end || I <- [1, 2, 3, 5, 8]]",
+			"{attack_scope, N} ! {leave, self(), self(), [own]}",
+			"[monitor(process, Pid(I)) || I <- [1, 2, 3]]",
+		},
 	}
 }

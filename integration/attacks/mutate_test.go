@@ -5,11 +5,15 @@ package attacks
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"os"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,58 +29,111 @@ import (
 const mutants = 100_000
 
 // TestMutatedFrames sends what no node would say, by a program in the place of
-// the second guest's BEAM: 100 000 mutants of a captured session over one link,
-// then one of those that end a link. Nobody is harmed.
+// the second guest's BEAM: 100 000 mutants of captured sessions, over one link for
+// each of these, then of those that end a link one for each rule, on a link of
+// its own. Nobody is harmed.
 func TestMutatedFrames(t *testing.T) {
 	w.enforce(t)
+	w.settle(t)
 	before, gateway := w.takeStock(t), w.gatewayMemory(t)
 	creation, _ := call(t, w.host, "erlang", "system_info", term.Atom("creation")).(term.Int)
-	s := capture(t, second, wire.Identity{Name: w.host.Name, Creation: uint32(creation), Flags: wire.Relayed})
-	m := newMutator(t, s)
-	conn := w.dialAs(t, second, s.guest)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = io.Copy(io.Discard, conn) // what the gateway answers
-	}()
-	sent := m.send(t, conn)
-	mark := term.Tuple{term.Atom("ok"), term.Int(mutants)} // of atoms that the host VM has: the guest's own are used up
-	frame, err := wire.AppendMessage(nil, term.Tuple{term.Int(wire.OpRegSend), s.guestPid(1), term.Atom(""), term.Atom("attack_sink")}, mark)
-	must(t, err)
-	must(t, wire.WriteFrame(conn, frame))
-	was := w.member(t, second)
-	err = stage.Until(within(t, time.Minute), "the host VM hears what was said last", func() bool {
-		return w.probe(t, fmt.Sprintf("lists:member({ok, %d}, attack_host:heard(attack_sink))", mutants), term.Atom("none"))
-	})
-	if err != nil {
-		t.Fatalf("%v; the link was up since %s, now %+v", err, was.Since, w.member(t, second))
+	host := wire.Identity{Name: w.host.Name, Creation: uint32(creation), Flags: wire.Relayed}
+	closers := map[string]closer{}
+	all := sayings()
+	for i, about := range slices.Sorted(maps.Keys(all)) {
+		t.Run(about, func(t *testing.T) {
+			s := capture(t, second, host, all[about])
+			m := newMutator(t, s, uint64(i))
+			w.sendMutants(t, m, mutants/len(all)+1)
+			maps.Copy(closers, m.closers)
+		})
 	}
-	t.Logf("%d frames of %d kinds sent, %d of them changed nothing; %d that would end the link; refused %v", sent, len(s.frames), m.passed, len(m.closers), w.member(t, second).Refused)
-	// One that ends every link: it does not even begin like a frame.
-	closer := m.closers[slices.IndexFunc(m.closers, func(b []byte) bool { return b[0] != 112 })]
-	must(t, wire.WriteFrame(conn, closer))
-	select {
-	case <-ended:
-	case <-time.After(time.Minute):
-		t.Errorf("the link stands after %x", closer)
+	for _, rule := range closing {
+		t.Run("closes by rule "+rule, func(t *testing.T) { w.closesBy(t, rule, closers) })
 	}
-	w.shutOut(t, s)
 	w.unharmed(t, before)
 	if now := w.gatewayMemory(t); now > gateway+64<<20 {
 		t.Errorf("the gateway had %d bytes and has %d", gateway, now)
 	}
 }
 
-// shutOut wants the guest, whose link was just ended for what it sent, to get no
-// other one at once.
-func (w *world) shutOut(t *testing.T, s *session) {
+// sendMutants makes a link in the second guest's place, sends mutants that leave
+// it up, and wants the host VM to hear what comes behind them.
+func (w *world) sendMutants(t *testing.T, m *mutator, n int) {
 	t.Helper()
-	if conn, err := w.dial(within(t, time.Minute), second, s.guest); err == nil {
-		conn.Close()
-		t.Error("who broke the protocol gets another link at once")
+	conn := w.dialAs(t, second, m.s.guest)
+	go func() { _, _ = io.Copy(io.Discard, conn) }() // what the gateway answers
+	was := w.member(t, second)
+	m.send(t, conn, n)
+	mark := term.Tuple{term.Atom("ok"), term.Int(m.seed + mutants)} // of atoms that the host VM has: the guest's own are used up
+	frame, err := wire.AppendMessage(nil, term.Tuple{term.Int(wire.OpRegSend), m.s.guestPid(1), term.Atom(""), term.Atom("attack_sink")}, mark)
+	must(t, err)
+	must(t, wire.WriteFrame(conn, frame))
+	err = stage.Until(within(t, time.Minute), "the host VM hears what was said last", func() bool {
+		return w.probe(t, "lists:member("+term.Format(mark)+", attack_host:heard(attack_sink))", term.Atom("none"))
+	})
+	now := w.member(t, second)
+	if err != nil || !now.Since.Equal(was.Since) {
+		t.Fatalf("%v; the link was up since %s, now %+v", err, was.Since, now)
 	}
-	if m := w.member(t, second); m.Closed == 0 && m.Quarantine == nil {
-		t.Errorf("the gateway has not noted why: %+v", m)
+	t.Logf("%d frames of %d kinds sent, %d of them changed nothing, %d more would pass; refused %v, then %v",
+		n, len(m.s.frames), m.unchanged, m.pass, was.Refused, now.Refused)
+	if m.unchanged > n/5 {
+		t.Errorf("%d of %d mutants are none", m.unchanged, n)
+	}
+	must(t, conn.Close())
+}
+
+// closer is a frame that ends a link, with the session that it is of.
+type closer struct {
+	s     *session
+	frame []byte
+}
+
+// closesBy wants one frame that breaks a rule to end a link of its own, the rule
+// and the link to be counted, and who sent it to be kept out until it is
+// forgiven.
+func (w *world) closesBy(t *testing.T, rule string, closers map[string]closer) {
+	t.Helper()
+	c, found := closers[rule]
+	if rule == "size" { // is known before there is a frame
+		c, found = closers["malformed"]
+	}
+	if !found {
+		t.Fatalf("no mutant breaks rule %s", rule)
+	}
+	conn := w.dialAs(t, second, c.s.guest)
+	eventually(t, "the link is up", func() bool { return w.member(t, second).Up })
+	before := w.member(t, second)
+	sent := time.Now()
+	if rule == "size" {
+		announce(t, conn, 1500<<20)
+	} else {
+		must(t, wire.WriteFrame(conn, c.frame))
+	}
+	must(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
+	if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the link stands after %x", c.frame)
+	}
+	eventually(t, fmt.Sprintf("rule %s counts %x and the closed link", rule, c.frame), func() bool {
+		now := w.member(t, second)
+		return now.Closed == before.Closed+1 && now.Refused[rule] == before.Refused[rule]+1
+	})
+	w.shutOut(t, c.s, sent)
+	w.forgive(t, second)
+}
+
+// shutOut wants the guest, whose link was ended for what it sent at some time, to
+// get no other one within a second of that: the gateway hangs up on it.
+func (w *world) shutOut(t *testing.T, s *session, sent time.Time) {
+	t.Helper()
+	conn, err := w.dialOnce(second, s.guest)
+	if err == nil {
+		conn.Close()
+	}
+	hungUp := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+	if took := time.Since(sent); !hungUp && took < time.Second {
+		t.Errorf("who broke the protocol gets another link after %v: %v", took, err)
 	}
 }
 
@@ -97,61 +154,88 @@ func (w *world) gatewayMemory(t *testing.T) int {
 
 // mutator makes frames out of those of a session.
 type mutator struct {
-	rand    *rand.Rand
-	frames  [][]byte
-	judge   *judge.Judge // says which mutants end a link
-	walker  walk.Walker  // says whether a message is one
-	closers [][]byte
-	passed  int
+	s               *session
+	seed            uint64
+	rand            *rand.Rand
+	frames          [][]byte
+	judge, poor     *judge.Judge // say which mutants end a link; the poor one's guest has no atoms left
+	walker          walk.Walker  // says whether a message is one
+	closers         map[string]closer
+	unchanged, pass int
+	last            [][]byte
 }
 
-func newMutator(t *testing.T, s *session) *mutator {
+// newMutator always makes the same changes, and logs the last ones when the test
+// fails.
+func newMutator(t *testing.T, s *session, seed uint64) *mutator {
+	t.Helper()
+	walker := walk.Walker{Depth: 64, Nodes: 200_000, Bytes: 256, Atom: func([]byte, bool) bool { return true },
+		Pid: func(walk.Pid, []byte) bool { return true }, Ref: func(walk.Ref, []byte) bool { return true }}
+	m := &mutator{s: s, seed: seed, rand: rand.New(rand.NewPCG(seed, 0)), frames: s.frames, walker: walker, closers: map[string]closer{},
+		judge: newJudge(t, s, 200), poor: newJudge(t, s, 1)}
+	t.Logf("seed %d, %d frames", seed, len(s.frames))
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the last frames were\n%x", m.last)
+		}
+	})
+	return m
+}
+
+// newJudge is a judge of the session's link by the test's own policy, but for how
+// many atoms the guest may bring.
+func newJudge(t *testing.T, s *session, atoms int) *judge.Judge {
 	t.Helper()
 	parsed, err := term.Parse([]byte(messages(policy.Enforce) + "."))
 	must(t, err)
 	all, err := policy.ParseApps(parsed[0])
 	must(t, err)
-	j, err := judge.New(judge.Config{Guest: s.guest, Host: s.host, Messages: all[second]}, &judge.Lifetime{})
+	rules := all[second]
+	rules.Limits.Atoms = atoms
+	j, err := judge.New(judge.Config{Guest: s.guest, Host: s.host, Messages: rules}, &judge.Lifetime{})
 	must(t, err)
-	walker := walk.Walker{Depth: 64, Nodes: 200_000, Bytes: 256, Atom: func([]byte, bool) bool { return true },
-		Pid: func(walk.Pid, []byte) bool { return true }, Ref: func(walk.Ref, []byte) bool { return true }}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	return &mutator{rand: rand.New(rand.NewPCG(seed, 0)), frames: s.frames, judge: j, walker: walker}
+	return j
 }
 
-// send writes mutants that leave the link up and keeps those that would not.
-func (m *mutator) send(t *testing.T, conn net.Conn) (sent int) {
+// send writes mutants that leave the link up and keeps those that would not, one
+// for each rule.
+func (m *mutator) send(t *testing.T, conn net.Conn, n int) {
 	t.Helper()
 	out := bufio.NewWriterSize(conn, 64<<10)
-	for sent < mutants {
+	for sent := 0; sent < n; {
 		base := m.frames[m.rand.IntN(len(m.frames))]
 		frame := m.mutate(slices.Clone(base))
-		switch {
-		case m.closes(t, frame):
-			m.closers = append(m.closers, frame)
+		if m.closes(t, frame) {
 			continue
-		case bytes.Equal(frame, base):
-			m.passed++
 		}
+		if bytes.Equal(frame, base) {
+			m.unchanged++
+		}
+		m.last = append(m.last[max(0, len(m.last)-19):], frame)
 		must(t, wire.WriteFrame(out, frame))
 		sent++
 	}
 	must(t, out.Flush())
-	return sent
 }
 
-// closes says whether a frame ends a link: by the judge's word, or because its
+// closes says whether a frame ends a link: by a judge's word, or because its
 // message is none. A judge stops at the first thing that it refuses, which on
 // another link may be another one.
 func (m *mutator) closes(t *testing.T, frame []byte) bool {
 	t.Helper()
-	v := m.judge.FromGuest(time.Now(), slices.Clone(frame))
+	now := time.Now()
+	v, poor := m.judge.FromGuest(now, slices.Clone(frame)), m.poor.FromGuest(now, slices.Clone(frame))
 	if v.Action == judge.Close {
 		if len(v.Forward) > 0 {
 			t.Fatalf("%x ends the link and goes on", frame)
 		}
+		if poor.Rule == v.Rule {
+			m.closers[v.Rule] = closer{m.s, frame}
+		}
 		return true
+	}
+	if v.Action == judge.Pass {
+		m.pass++
 	}
 	control := walk.Reader{B: frame[2:]}
 	if _, ok := control.Skip(); !ok || len(control.B) == 0 {
