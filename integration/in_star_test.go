@@ -27,36 +27,66 @@ type star struct {
 	began  time.Time
 	apps   map[string]string // name to app.config
 	guests map[string]*control.Node
-	seen   map[string]int // changes by node, when it began
+	seen   int // changes that the host VM saw before the guests came
 }
 
 // TestStar begins the star. The next test that wants the host for itself ends
 // it, once it has stood long enough, and tells what it saw; so does the end of
 // all tests.
 func TestStar(t *testing.T) {
+	w.have(t, nil) // whoever ran before is gone
+	w.startLegit(t)
+	s := &star{seen: len(changes(t)), guests: map[string]*control.Node{}}
 	w.haveLegit(t)
-	s := &star{began: time.Now(), apps: w.legitApps(t), guests: map[string]*control.Node{}, seen: map[string]int{}}
+	s.began, s.apps = time.Now(), w.legitApps(t)
 	for name := range s.apps {
 		n, err := w.DialGuest(t.Context(), name)
 		must(t, err)
 		s.guests[name] = n
 		p := w.pair(t, name)
-		p.try(t, []line{{"guest: application:get_env(kernel, prevent_overlapping_partitions, true)", "true"}})
+		p.try(t, []line{{"guest: nodes()", "[HOST]"}})
+		for _, on := range []string{"", "guest: "} {
+			p.try(t, []line{
+				{on + "application:get_env(kernel, prevent_overlapping_partitions, true)", "true"},
+				{on + "application:get_env(kernel, connect_all, true)", "true"},
+				{on + "init:get_argument(connect_all)", "error"},
+			})
+		}
 	}
-	for node, changes := range s.changes(t.Context()) {
-		s.seen[node] = len(changes)
-	}
-	if len(s.seen) != 4 {
-		t.Fatalf("the nodes that tell of changes are %v, want the host VM and three guests", s.seen)
-	}
+	must(t, s.stands(t.Context()))
 	w.star = s
 }
 
-// changes is what each node saw of the others; an error is a change, too.
+// stands wants the host VM to have seen every guest come, once, and nobody go, and
+// a guest nobody but the host VM, which may have come before it looked.
+func (s *star) stands(ctx context.Context) error {
+	var lost []error
+	for node, changes := range s.changes(ctx) {
+		want := []string{"{nodeup," + w.host.Name + "}"}
+		if node == hostVM {
+			want = want[:0]
+			for name := range s.guests {
+				want = append(want, "{nodeup,"+w.Node(name)+"}")
+			}
+		}
+		slices.Sort(changes)
+		slices.Sort(want)
+		if !slices.Equal(changes, want) && (node == hostVM || len(changes) > 0) {
+			lost = append(lost, fmt.Errorf("in a star of %d guests, %s saw %v, want %v", len(s.guests), node, changes, want))
+		}
+	}
+	return errors.Join(lost...)
+}
+
+const hostVM = "host VM"
+
+// changes is what each node saw of the others since the star's guests came; an
+// error is a change, too. Other tests' guests come to the host VM and go beside
+// the star: they are none of it.
 func (s *star) changes(ctx context.Context) map[string][]string {
 	all := map[string][]string{}
-	ask := func(node string, call func(context.Context, string, string, ...term.Term) (term.Term, error)) {
-		v, err := call(ctx, "legit_desk", "changes")
+	ask := func(node, module string, call func(context.Context, string, string, ...term.Term) (term.Term, error)) {
+		v, err := call(ctx, module, "changes")
 		list, ok := v.(term.List)
 		if err != nil || !ok {
 			all[node] = []string{fmt.Sprintf("no answer: %v, %v", v, err)}
@@ -67,9 +97,10 @@ func (s *star) changes(ctx context.Context) map[string][]string {
 			all[node] = append(all[node], term.Format(e))
 		}
 	}
-	ask("host VM", w.host.Call)
+	ask(hostVM, "demo_web", w.host.Call)
+	all[hostVM] = slices.DeleteFunc(all[hostVM][min(s.seen, len(all[hostVM])):], func(change string) bool { return !s.concerns(change) })
 	for name, n := range s.guests {
-		ask(name, n.Call)
+		ask(name, "legit_desk", n.Call)
 	}
 	return all
 }
@@ -81,25 +112,17 @@ func (s *star) end(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	var lost []error
-	for node, changes := range s.changes(ctx) {
-		for _, c := range changes[min(s.seen[node], len(changes)):] {
-			if node != "host VM" || s.concerns(c) {
-				lost = append(lost, fmt.Errorf("in a star of %d guests, %s saw %s", len(s.guests), node, c))
-			}
-		}
-	}
+	err := s.stands(ctx)
 	for _, n := range s.guests {
 		n.Close()
 	}
-	return errors.Join(lost...)
+	return err
 }
 
-// concerns says whether a change that the host VM saw is one of the star:
-// other tests' guests come and go beside it.
+// concerns says whether a change that the host VM saw is one of the star.
 func (s *star) concerns(change string) bool {
-	return slices.ContainsFunc(slices.Collect(maps.Keys(s.guests)), func(name string) bool {
-		return strings.Contains(change, w.Node(name)) || strings.HasPrefix(change, "no answer")
+	return strings.HasPrefix(change, "no answer") || slices.ContainsFunc(slices.Collect(maps.Keys(s.guests)), func(name string) bool {
+		return strings.Contains(change, w.Node(name))
 	})
 }
 
