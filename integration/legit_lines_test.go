@@ -39,6 +39,10 @@ var calls = []line{
 	{"lists:keymember(kernel, 1, rpc:call(GUEST, application, which_applications, []))", "true"},
 	{"rpc:call(GUEST, application, set_env, [kernel, legit, [1.5, #{a => <<5>>}]])", "ok"},
 	{"rpc:call(GUEST, application, get_env, [kernel, legit])", "{ok,[1.5,#{a => <<5>>}]}"},
+	{"rpc:call(GUEST, application, load, [{application, legit_late, [{vsn, \"1\"}, {applications, [kernel, stdlib]}]}])", "ok"},
+	{"rpc:call(GUEST, application, ensure_all_started, [legit_late])", "{ok,[legit_late]}"},
+	{"rpc:call(GUEST, application, ensure_all_started, [legit_late])", "{ok,[]}"},
+	{"{rpc:call(GUEST, application, stop, [legit_late]), rpc:call(GUEST, application, unload, [legit_late])}", "{ok,ok}"},
 	{"is_list(rpc:call(GUEST, os, getpid, []))", "true"},
 	{"byte_size(erpc:call(GUEST, binary, copy, [<<0>>, 5000000]))", "5000000"},
 	{"erpc:call(GUEST, erlang, byte_size, [binary:copy(<<0>>, 5000000)])", "5000000"},
@@ -54,6 +58,19 @@ var calls = []line{
 	{"guest: {legit_desk, HOST} ! {note, #{<<\"k\">> => self()}}, ok", "ok"},
 	{"guest: gen_server:call({legit_desk, HOST}, {get, x})", "{x,HOST}"}, // behind these two
 	{"[{cast, N}, {note, #{<<\"k\">> := P}}] = legit_desk:heard(), {N, node(P)}", "{{note,[1,{a,\"b\"}]},GUEST}"},
+}
+
+// together are calls to all guests of a star at once, NODES, each true.
+var together = []string{
+	"NODES -- nodes() =:= []",
+	"{All, []} = rpc:multicall(NODES, erlang, node, []), lists:sort(All) =:= lists:sort(NODES)",
+	"{[3, 3, 3], []} =:= rpc:multicall(NODES, erlang, '+', [1, 2], 20000)",
+	"[{ok, N} || N <- NODES] =:= erpc:multicall(NODES, erlang, node, [])",
+	"{All, []} = gen_server:multi_call(NODES, legit_desk, {get, x}, 20000), lists:sort(All) =:= lists:sort([{N, {x, N}} || N <- NODES])",
+	"{[pong, pong, pong], []} =:= rpc:multicall(NODES, net_adm, ping, [node()])",
+	"ok =:= erpc:multicast(NODES, erlang, put, [a, b])",
+	"abcast =:= gen_server:abcast(NODES, legit_desk, hello)",
+	"All = [spawn_monitor(N, timer, sleep, [0]) || N <- NODES], lists:all(fun({P, R}) -> receive {'DOWN', R, process, P, W} -> W =:= normal end end, All)",
 }
 
 // bonds are links and monitors that the host makes, and those a grant allows.
@@ -164,4 +181,41 @@ func (p *pair) broadcast(t *testing.T, from, to func(*testing.T, string) string,
 	if got != want {
 		t.Errorf("%s: %s through worker %d to %s: heard %s, want %s", p.name, pubsub, worker, node, got, want)
 	}
+}
+
+// trackerDelta is what Phoenix.Tracker broadcasts when somebody has come: the
+// presence of a process under a key, with clocks of each replica.
+const trackerDelta = `{pub, heartbeat, {<<"replica@1">>, 1700000000000001}, #{'__struct__' => 'Elixir.Phoenix.Tracker.State', mode => delta,
+  replica => {<<"replica@1">>, 1}, values => #{{{<<"replica@1">>, 1}, 7} => {self(), <<"room:1">>, <<"user:1">>, #{phx_ref => <<"F2x">>, online_at => 1700000000}}},
+  clouds => #{{<<"replica@1">>, 1} => [{{<<"replica@1">>, 1}, 7}]}, context => #{{<<"replica@1">>, 1} => 7}, delta => unset, pids => nil,
+  range => {#{{<<"replica@1">>, 1} => 6}, #{{<<"replica@1">>, 1} => 7}}}, #{{<<"replica@1">>, 1} => 7}}`
+
+// tracks tries what presences are kept by, both ways.
+func (p *pair) tracks(t *testing.T) {
+	t.Helper()
+	const send = "legit_pubsub:broadcast('Elixir.Demo.Two', <<\"phx_presence:Elixir.Demo.Presence\">>, " + trackerDelta + ", 'Elixir.Phoenix.PubSub')"
+	const heard = "[{pub, heartbeat, {_, _}, #{values := V}, #{}}] = legit_desk:heard(1), [{P, T, K, M}] = maps:values(V), {node(P), T, K, lists:sort(maps:to_list(M))}"
+	for node, way := range map[string][2]func(*testing.T, string) string{"GUEST": {p.onGuest, p.onHost}, "HOST": {p.onHost, p.onGuest}} {
+		way[1](t, "legit_desk:heard()")
+		way[0](t, send)
+		want := p.wants(t, "{"+node+",<<\"room:1\">>,<<\"user:1\">>,[{online_at,1700000000},{phx_ref,<<\"F2x\">>}]}")
+		if got := way[1](t, heard); got != want {
+			t.Errorf("%s: of a presence from %s was heard %s, want %s", p.name, node, got, want)
+		}
+	}
+}
+
+// comesAndGoes ends the workers of a PubSub and starts them again, first in the
+// guest, then in the host VM: the other side forgets them, and finds the new ones.
+func (p *pair) comesAndGoes(t *testing.T) {
+	t.Helper()
+	const name = "'Elixir.Demo.Two'"
+	for node, way := range map[string][2]func(*testing.T, string) string{"GUEST": {p.onGuest, p.onHost}, "HOST": {p.onHost, p.onGuest}} {
+		peers := "legit_pubsub:peers(" + name + ", " + node + ")"
+		way[0](t, "ok = supervisor:terminate_child(legit_app, "+name+")")
+		p.eventually(t, way[1], peers, "[0,0]")
+		way[0](t, "{ok, _} = supervisor:restart_child(legit_app, "+name+"), ok = gen_server:call(legit_desk, {listen, "+name+"})")
+		p.eventually(t, way[1], peers, "[1,1]")
+	}
+	p.broadcasts(t)
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,7 +36,7 @@ const legitMessages = `
 const (
 	legitOne = `#{name => 'Elixir.Demo.One', topics => [<<"stats:updates">>, <<"room:*">>],
   dispatchers => ['Elixir.Phoenix.PubSub', 'Elixir.Phoenix.Channel.Server']}`
-	legitTwo = `#{name => 'Elixir.Demo.Two', topics => [<<"stats:updates">>, <<"room:*">>], pool => 2,
+	legitTwo = `#{name => 'Elixir.Demo.Two', topics => [<<"stats:updates">>, <<"room:*">>, <<"phx_presence:*">>], pool => 2,
   dispatchers => ['Elixir.Phoenix.PubSub', 'Elixir.Phoenix.Channel.Server']}`
 	legitAllow = `[#{to => legit_desk, kind => call, message => {get, '$atom'}},
   #{to => legit_desk, kind => cast, message => {note, '_'}}, #{to => legit_desk, kind => info, message => {note, '_'}}]`
@@ -56,7 +57,7 @@ func legitApp(name string) []byte {
 	}
 	return fmt.Appendf(nil, `{application, %s, [{description, "Speaks as Phoenix does"}, {vsn, "1.0.0"}, {registered, []},
   {mod, {legit_app, []}}, {applications, [kernel, stdlib]},
-  {env, [{pubsubs, [%s]}, {topics, [<<"stats:updates">>, <<"room:1">>, <<"secret">>]}]}]}.
+  {env, [{pubsubs, [%s]}, {topics, [<<"stats:updates">>, <<"room:1">>, <<"secret">>, <<"phx_presence:Elixir.Demo.Presence">>]}]}]}.
 `, name, pubsubs)
 }
 
@@ -155,10 +156,12 @@ func (w *world) haveLegit(t *testing.T, more ...string) {
 // and nothing of it is refused; it does again after a link was lost.
 func TestLegitimate(t *testing.T) {
 	w.haveLegit(t, "other")
-	w.tryPairs(t)
+	w.tryPairs(t, "25")
+	w.tryTogether(t)
 	for name, lose := range map[string]func(*testing.T, *pair){
 		"host disconnects":  func(t *testing.T, p *pair) { p.try(t, []line{{"erlang:disconnect_node(GUEST)", "true"}}) },
 		"guest disconnects": func(t *testing.T, p *pair) { p.try(t, []line{{"guest: erlang:disconnect_node(HOST)", "true"}}) },
+		"host stops guest":  func(t *testing.T, p *pair) { p.try(t, []line{{"rpc:call(GUEST, init, stop, [])", "ok"}}) },
 		"guest restarts": func(t *testing.T, p *pair) {
 			must(t, syscall.Kill(int(w.daemon.App(t.Context(), p.name).Pid), syscall.SIGKILL))
 		},
@@ -198,13 +201,34 @@ func (w *world) cameBack(t *testing.T, name string, before int) {
 	}
 }
 
-// tryPairs tries each guest with the host VM.
-func (w *world) tryPairs(t *testing.T) {
+// tryTogether tries calls of the host to several guests at once.
+func (w *world) tryTogether(t *testing.T) {
 	t.Helper()
+	var all []*pair
+	var nodes []string
 	for _, name := range []string{"north", "south", "east"} {
-		t.Run(name, func(t *testing.T) {
+		all, nodes = append(all, w.pair(t, name)), append(nodes, "'"+w.Node(name)+"'")
+	}
+	for _, code := range together {
+		if got := all[0].onHost(t, strings.ReplaceAll(code, "NODES", "["+strings.Join(nodes, ",")+"]")); got != "true" {
+			t.Errorf("%s is %s", code, got)
+		}
+	}
+	for _, p := range all {
+		p.clean(t)
+	}
+}
+
+// tryPairs tries each guest with the host VM, which is of some release of OTP.
+func (w *world) tryPairs(t *testing.T, release string) {
+	t.Helper()
+	for name, own := range map[string]string{"north": "25", "south": "25", "east": "27"} {
+		t.Run(name+" on OTP "+own, func(t *testing.T) {
 			p := w.pair(t, name)
-			t.Logf("guest on OTP %s, host VM on OTP %s", p.onGuest(t, "erlang:system_info(otp_release)"), p.onHost(t, "erlang:system_info(otp_release)"))
+			p.try(t, []line{
+				{"guest: erlang:system_info(otp_release)", strconv.Quote(own)},
+				{"erlang:system_info(otp_release)", strconv.Quote(release)},
+			})
 			p.try(t, calls)
 			p.clean(t)
 			p.try(t, bonds)
@@ -213,6 +237,10 @@ func (w *world) tryPairs(t *testing.T) {
 			p.printed(t)
 			p.clean(t)
 			p.broadcasts(t)
+			p.clean(t)
+			p.tracks(t)
+			p.clean(t)
+			p.comesAndGoes(t)
 			p.clean(t)
 			p.synced(t)
 			p.clean(t)
