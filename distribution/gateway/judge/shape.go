@@ -19,7 +19,7 @@ func poses(m walk.Reader) bool {
 	if n, ok := m.Tuple(); ok {
 		return n > 0 && posesAtRoot(m) || posesInside(&root, 0)
 	}
-	return isClientEvent(m)
+	return m.IsMap() && isClientEvent(&m)
 }
 
 func posesAtRoot(m walk.Reader) bool {
@@ -42,20 +42,23 @@ func posesInside(m *walk.Reader, depth int) bool {
 		return true
 	}
 	for range n {
-		if m.IsTuple() {
-			if posesInside(m, depth+1) {
-				return true
-			}
-			continue
-		}
-		if isClientEvent(*m) {
-			return true
-		}
-		if _, ok := m.Skip(); !ok {
+		if posesAsPart(m, depth) {
 			return true
 		}
 	}
 	return false
+}
+
+// posesAsPart goes past one element of a tuple.
+func posesAsPart(m *walk.Reader, depth int) bool {
+	switch {
+	case m.IsTuple():
+		return posesInside(m, depth+1)
+	case m.IsMap():
+		return isClientEvent(m)
+	}
+	_, ok := m.Skip()
+	return !ok
 }
 
 // isSystem says whether a tuple of n elements begins, at m, like a system
@@ -87,16 +90,15 @@ func systemArity(tag []byte) (n int, known bool) {
 	return 0, false
 }
 
-// isClientEvent recognises %Phoenix.Socket.Message{}, which a LiveView or a
-// channel takes for an event of its user, and %Phoenix.Socket.Broadcast{} with
-// an event that ends sockets.
-func isClientEvent(m walk.Reader) bool {
-	n, ok := m.Map()
+// isClientEvent goes past a map and recognises %Phoenix.Socket.Message{}, which
+// a LiveView or a channel takes for an event of its user, and
+// %Phoenix.Socket.Broadcast{} with an event that ends sockets.
+func isClientEvent(m *walk.Reader) bool {
+	module, event, ok := structOf(m)
 	if !ok {
-		return false
+		return true
 	}
-	module, event := structOf(m, n)
-	switch module {
+	switch string(module) {
 	case "Elixir.Phoenix.Socket.Message", "Elixir.Phoenix.Socket.Reply":
 		return true
 	case "Elixir.Phoenix.Socket.Broadcast":
@@ -109,26 +111,38 @@ func endsSocket(event []byte) bool {
 	return string(event) == "disconnect" || len(event) >= 4 && string(event[:4]) == "phx_"
 }
 
-// structOf is the name of a struct and its event, from n pairs.
-func structOf(m walk.Reader, n int) (module string, event []byte) {
+// structOf goes past a map: the name of a struct, and its event.
+func structOf(m *walk.Reader) (module, event []byte, ok bool) {
+	n, ok := m.Map()
 	for range n {
+		value := &event
 		switch {
 		case m.IsAtom("__struct__"):
-			if name, ok := m.Atom(); ok {
-				module = string(name)
-				continue
-			}
+			value = &module
 		case m.IsAtom("event"):
-			if b, ok := m.Binary(); ok {
-				event = b
-				continue
-			}
 		default:
-			m.Skip()
+			value = nil
+			_, ok = m.Skip()
 		}
-		m.Skip()
+		b, read := m.Skip()
+		if !ok || !read {
+			return nil, nil, false
+		}
+		if value != nil {
+			*value = text(m, b)
+		}
 	}
-	return module, event
+	return module, event, ok
+}
+
+// text is the bytes of an atom or a binary, nil of any other term.
+func text(m *walk.Reader, b []byte) []byte {
+	r := walk.Reader{Names: m.Names, B: b}
+	if name, ok := r.Atom(); ok {
+		return name
+	}
+	b, _ = r.Binary()
+	return b
 }
 
 // broadcastOK says whether a message for Phoenix.Channel.Server's dispatcher is

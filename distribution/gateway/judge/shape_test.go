@@ -121,3 +121,14 @@ func TestLeavesOfManyGroups(t *testing.T) {
 	g.passes(g.guest(wire.OpSend, to, end), wire.OpSend, []term.Term{atom(""), hpid(70)}, end)
 	g.refused(g.guest(wire.OpSend, to, end), Drop, ruleGroup)
 }
+
+// TestStructsTakeNoMemory: a struct is looked at in place.
+func TestStructsTakeNoMemory(t *testing.T) {
+	b, err := term.AppendBare(nil, tup(atom("stats"), socketBroadcast("t", "new", term.Map{}), atom("more")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() { look(t, b) }); n != 0 {
+		t.Errorf("a look takes %v allocations", n)
+	}
+}

@@ -33,31 +33,55 @@ const (
 	seedOther   uint64 = 0xba7c9045f12c7f99
 )
 
-// leafHash takes a finished leaf into the hash of the level that it is in.
+// part is what is known of an open level that is in a key.
+type part struct {
+	hash uint64 // of the elements so far
+	key  uint64 // map: hash of the key whose value comes next
+}
+
+// leafHash takes a finished leaf into the hash of the level that it is in, which
+// is in a key.
 func (w *Walker) leafHash(l *level, leaf []byte) {
+	p := &w.parts[len(w.parts)-1]
 	tail := l.kind == tagList && l.left == 1
 	switch {
 	case tail && leaf[0] == tagNil: // the list is a proper one
 	case tail && leaf[0] == tagString: // a list whose tail is a list is one list
-		l.hash = characters(l.hash, leaf[3:])
+		p.hash = characters(p.hash, leaf[3:])
 	default:
 		w.partHash(l, hash(leaf))
 	}
 }
 
+// partEnd ends the hash of the innermost level, which was in a key, and takes
+// it into that of the level around it.
+func (w *Walker) partEnd(around *level) {
+	last := len(w.parts) - 1
+	h := finish(w.parts[last].hash)
+	w.parts = w.parts[:last]
+	w.partHash(around, h)
+}
+
 // partHash takes the hash of a finished part into that of its level, and keeps
 // it where the part is a key.
 func (w *Walker) partHash(l *level, h uint64) {
-	switch {
-	case l.kind == tagMap && l.left%2 == 0:
-		l.key = h
+	key := l.kind == tagMap && l.left%2 == 0
+	if key {
 		w.hashes = append(w.hashes, h)
+	}
+	if l.keys == 0 {
+		return
+	}
+	p := &w.parts[len(w.parts)-1]
+	switch {
+	case key:
+		p.key = h
 	case l.kind == tagMap: // pairs may come in any order
-		l.hash += finish(mix(l.key, h))
+		p.hash += finish(mix(p.key, h))
 	case l.kind == tagList && l.left == 1:
-		l.hash = mix(mix(l.hash, seedTail), h)
+		p.hash = mix(mix(p.hash, seedTail), h)
 	default:
-		l.hash = mix(l.hash, h)
+		p.hash = mix(p.hash, h)
 	}
 }
 
@@ -92,6 +116,8 @@ func integer(n int64) uint64 { return mix(seedInteger, uint64(n)) }
 // hash is that of a leaf.
 func hash(b []byte) uint64 {
 	switch b[0] {
+	case tagSmallAtomUTF8:
+		return hashBytes(seedAtom, b[2:])
 	case tagSmallInteger:
 		return integer(int64(b[1]))
 	case tagInteger:
@@ -100,7 +126,7 @@ func hash(b []byte) uint64 {
 		return large(b[2], b[3:])
 	case tagLargeBig:
 		return large(b[5], b[6:])
-	case tagAtom, tagSmallAtom, tagAtomUTF8, tagSmallAtomUTF8:
+	case tagAtom, tagSmallAtom, tagAtomUTF8:
 		return atom(b)
 	case tagBinary:
 		return hashBytes(seedBinary, b[5:])

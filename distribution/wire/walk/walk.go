@@ -83,6 +83,7 @@ type Walker struct {
 
 	left   []level
 	hashes []uint64
+	parts  []part // of the levels that are in keys
 	nodes  int
 	buf    []byte
 	off    int
@@ -90,12 +91,10 @@ type Walker struct {
 
 // level is one open tuple, list or map.
 type level struct {
-	left   int32  // elements still to come
-	hashes int32  // map: where its keys' hashes begin
-	kind   uint8  // the tag
-	keys   uint8  // how many keys of maps it is in
-	hash   uint64 // in a key: of the elements so far
-	key    uint64 // map in a key: hash of the key whose value comes next
+	left   int32 // elements still to come
+	hashes int32 // map: where its keys' hashes begin
+	kind   uint8 // the tag
+	keys   uint8 // how many keys of maps it is in
 }
 
 // Walk goes through the one term, without version byte, that b begins with and
@@ -103,7 +102,7 @@ type level struct {
 // callbacks when it does not pass.
 func (w *Walker) Walk(b []byte) (n int, why Reason) {
 	w.buf, w.off, w.nodes = b, 0, w.Nodes
-	w.left, w.hashes = w.left[:0], w.hashes[:0]
+	w.left, w.hashes, w.parts = w.left[:0], w.hashes[:0], w.parts[:0]
 	why = w.walk()
 	n, w.buf = w.off, nil
 	if cap(w.hashes) > keepHashes {
@@ -153,39 +152,32 @@ func (w *Walker) open(tag byte) Reason {
 	if n*each > w.nodes {
 		return Nodes
 	}
-	// The tail of a list continues the list: its depth costs nothing.
-	if top := len(w.left) - 1; tag == tagList && top >= 0 && w.left[top].kind == tagList && w.left[top].left == 1 {
-		w.left[top].left = int32(n) + 1
-		return OK
+	keys := uint8(0)
+	if top := len(w.left) - 1; top >= 0 {
+		in := &w.left[top]
+		if tag == tagList && in.kind == tagList && in.left == 1 {
+			in.left = int32(n) + 1 // the tail of a list continues the list: its depth costs nothing
+			return OK
+		}
+		if keys = in.keys; in.kind == tagMap && in.left%2 == 0 && !w.Lenient {
+			keys++
+		}
 	}
-	l := level{left: int32(n * each), kind: tag, hashes: int32(len(w.hashes)), keys: w.keys()}
-	if len(w.left) >= min(w.Depth, maxDepth) || tag == tagMap && l.keys == maxKeyDepth {
+	if len(w.left) >= min(w.Depth, maxDepth) || keys == maxKeyDepth && tag == tagMap {
 		return Depth
 	}
-	if l.keys > 0 {
-		l.hash = begin(tag, n)
+	if keys > 0 {
+		w.parts = append(w.parts, part{hash: begin(tag, n)})
 	}
+	n *= each
 	if tag == tagList {
-		l.left++
+		n++
 	}
-	w.left = append(w.left, l)
-	if l.left == 0 {
+	w.left = append(w.left, level{left: int32(n), hashes: int32(len(w.hashes)), kind: tag, keys: keys})
+	if n == 0 {
 		return w.end()
 	}
 	return OK
-}
-
-// keys is how many keys of maps the next term is in, itself included; 0 where
-// nobody asks.
-func (w *Walker) keys() uint8 {
-	top := len(w.left) - 1
-	if top < 0 || w.Lenient {
-		return 0
-	}
-	if l := &w.left[top]; l.kind == tagMap && l.left%2 == 0 {
-		return l.keys + 1
-	}
-	return w.left[top].keys
 }
 
 // closed accounts for a finished leaf that began at start.
@@ -195,8 +187,10 @@ func (w *Walker) closed(start int) Reason {
 		return OK
 	}
 	l := &w.left[top]
-	if (l.keys > 0 || l.kind == tagMap && l.left%2 == 0) && !w.Lenient {
+	if l.keys > 0 {
 		w.leafHash(l, w.buf[start:w.off])
+	} else if l.kind == tagMap && l.left%2 == 0 && !w.Lenient {
+		w.hashes = append(w.hashes, hash(w.buf[start:w.off]))
 	}
 	l.left--
 	if l.left == 0 {
@@ -208,7 +202,7 @@ func (w *Walker) closed(start int) Reason {
 // end closes every level that has no more elements.
 func (w *Walker) end() Reason {
 	for top := len(w.left) - 1; top >= 0 && w.left[top].left == 0; top-- {
-		l := w.left[top]
+		l := &w.left[top]
 		if l.kind == tagMap && !w.Lenient {
 			if twice(w.hashes[l.hashes:]) {
 				return Malformed
@@ -219,10 +213,11 @@ func (w *Walker) end() Reason {
 		if top == 0 {
 			break
 		}
+		in := &w.left[top-1]
 		if l.keys > 0 {
-			w.partHash(&w.left[top-1], finish(l.hash))
+			w.partEnd(in)
 		}
-		w.left[top-1].left--
+		in.left--
 	}
 	return OK
 }
