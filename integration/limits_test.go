@@ -3,14 +3,13 @@
 package integration
 
 import (
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"beamsandbox/distribution/term"
+	"beamsandbox/integration/stage"
 	"beamsandbox/reconcile/status"
 )
 
@@ -51,7 +50,8 @@ func changes(t *testing.T) []string {
 	return out
 }
 
-// TestSchedulerLimit: four busy processes get one CPU.
+// TestSchedulerLimit: four busy processes get one CPU, and on a busy machine
+// less.
 func TestSchedulerLimit(t *testing.T) {
 	w.haveBeside(t, map[string]string{"pulse": w.pulseConfig("pulse", "scheduler_limit => 1", 18085)})
 	g := w.guest(t, "pulse")
@@ -61,44 +61,29 @@ func TestSchedulerLimit(t *testing.T) {
 	call(t, g, "pulse_load", "spin", term.Int(4))
 	defer call(t, g, "pulse_load", "rest")
 	pid := w.daemon.App(t.Context(), "pulse").Pid
-	const window = 5 * time.Second
+	if got := cpuLimit(t, pid); got != "100000 100000" {
+		t.Errorf("the kernel gives it %s us of CPU time, want 100000 100000", got)
+	}
 	began, used := time.Now(), cpuTime(t, pid)
-	<-time.After(window)
+	must(t, stage.Until(within(t, 2*time.Minute), "they have used CPU time for long enough", func() bool {
+		return cpuTime(t, pid)-used > 4*time.Second
+	}))
 	share := (cpuTime(t, pid) - used).Seconds() / time.Since(began).Seconds()
 	t.Logf("4 busy processes used %.2f CPU seconds a second", share)
-	if share > 1.1 || share < 0.5 {
-		t.Errorf("%.2f CPUs used, want about 1 and at most 1.1", share)
+	if share > 1.1 {
+		t.Errorf("%.2f CPUs used, want at most 1.1", share)
 	}
 }
 
-// cpuTime reads the cgroup of a process: cpuacct.usage (v1) or cpu.stat (v2).
+// cpuTime is the CPU time of a process's cgroup: cpuacct.usage is in ns (v1),
+// cpu.stat in us (v2).
 func cpuTime(t *testing.T, pid uint32) time.Duration {
 	t.Helper()
-	groups, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/cgroup")
-	must(t, err)
-	for l := range strings.Lines(string(groups)) {
-		f := strings.SplitN(strings.TrimSpace(l), ":", 3)
-		switch {
-		case strings.Contains(f[1], "cpuacct"):
-			b, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/cpuacct", f[2], "cpuacct.usage"))
-			must(t, err)
-			ns, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-			must(t, err)
-			return time.Duration(ns)
-		case f[0] == "0" && f[2] != "/":
-			b, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", f[2], "cpu.stat"))
-			if err != nil {
-				continue // a hybrid machine has no cpu controller there
-			}
-			_, rest, ok := strings.Cut(string(b), "usage_usec ")
-			if !ok {
-				continue
-			}
-			us, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			must(t, err)
-			return time.Duration(us) * time.Microsecond
-		}
+	text, unit := cgroupFile(t, pid, "cpuacct", "cpuacct.usage", "cpu.stat"), time.Nanosecond
+	if _, rest, ok := strings.Cut(text, "usage_usec "); ok {
+		text, unit = strings.Fields(rest)[0], time.Microsecond
 	}
-	t.Fatalf("process %d is in no cgroup that counts CPU: %s", pid, groups)
-	return 0
+	n, err := strconv.ParseInt(text, 10, 64)
+	must(t, err)
+	return time.Duration(n) * unit
 }
