@@ -49,7 +49,7 @@ func TestEmbeddedRelease(t *testing.T) {
 		"2.0.1": "brings no emulator of its own",
 	} {
 		w.push(t, ask(version, foreignRelease(t, version, version == "2.0.0")))
-		must(t, w.daemon.Await(within(t, 30*time.Second), "the wrong OTP is told", func(h status.Host) bool {
+		must(t, w.daemon.Await(within(t, 2*time.Minute), "the wrong OTP is told", func(h status.Host) bool {
 			a := appOf(h, "noise")
 			return a.Reason == "build_failed" && strings.Contains(a.Detail, want)
 		}))
@@ -60,7 +60,7 @@ func TestEmbeddedRelease(t *testing.T) {
 	}
 
 	w.push(t, map[string]string{})
-	must(t, w.daemon.Await(within(t, 20*time.Second), "it is gone", func(h status.Host) bool { return len(h.Apps) == 0 }))
+	must(t, w.daemon.Await(within(t, 2*time.Minute), "it is gone", func(h status.Host) bool { return len(h.Apps) == 0 }))
 	if left := mustHost(t, "code", "is_loaded", term.Atom("noise")); left != term.Term(term.Atom("false")) {
 		t.Errorf("the module is still loaded: %s", term.Format(left))
 	}

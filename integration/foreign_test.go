@@ -37,7 +37,7 @@ func TestForeignImage(t *testing.T) {
 	must(t, err)
 	address := pushImage(t, "other/pulse", disowned(t, own))
 	w.have(t, map[string]string{"pulse": sourceOf(w.pulseConfig("pulse", "memory_limit => 128", 18085), address)})
-	must(t, w.daemon.Await(within(t, 20*time.Second), "the new image runs", func(h status.Host) bool {
+	must(t, w.daemon.Await(within(t, 2*time.Minute), "the new image runs", func(h status.Host) bool {
 		a := appOf(h, "pulse")
 		return strings.HasSuffix(address, a.Revision) && a.Pid != before.Pid && a.Phase == status.Healthy
 	}))

@@ -48,7 +48,7 @@ func newPlace(t *testing.T, short string) *place {
 func (p *place) up() {
 	p.t.Helper()
 	var err error
-	p.host, err = p.StartHost(within(p.t, 20*time.Second), p.alive)
+	p.host, err = p.StartHost(within(p.t, 2*time.Minute), p.alive)
 	must(p.t, err)
 	p.t.Cleanup(func() { p.host.Stop() }) //nolint:errcheck // the stage reports what it cannot end
 }
@@ -67,7 +67,7 @@ func (p *place) serve() {
 func (p *place) restart() {
 	p.t.Helper()
 	var err error
-	p.daemon, err = p.RestartDaemon(within(p.t, 20*time.Second))
+	p.daemon, err = p.RestartDaemon(within(p.t, 2*time.Minute))
 	must(p.t, err)
 }
 
@@ -97,7 +97,7 @@ func (p *place) counter(env string) string { return w.counterConfig("vm", env) }
 func (p *place) shows(parts ...string) {
 	p.t.Helper()
 	last := ""
-	err := stage.Until(within(p.t, 30*time.Second), fmt.Sprintf("a line of status holds %q", parts), func() bool {
+	err := stage.Until(within(p.t, 2*time.Minute), fmt.Sprintf("a line of status holds %q", parts), func() bool {
 		out, err := p.Ctl("status")
 		last = fmt.Sprint(out, err)
 		for l := range strings.Lines(out) {
@@ -124,7 +124,7 @@ func holdsAll(line string, parts []string) bool {
 // healthy waits until exactly these apps are healthy and nothing is wrong.
 func (p *place) healthy(names ...string) {
 	p.t.Helper()
-	ctx := within(p.t, 60*time.Second)
+	ctx := within(p.t, 3*time.Minute)
 	must(p.t, p.daemon.AwaitHealthy(ctx, names...))
 	must(p.t, p.daemon.Await(ctx, "nothing is wrong any more", func(h status.Host) bool {
 		for _, a := range h.Apps {
