@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,7 +70,12 @@ func (w *world) unteach(t *testing.T, module string) {
 // doctor runs sandboxctl doctor for pulse.
 func (w *world) doctor(t *testing.T) (checks map[string]status.Check, all string) {
 	t.Helper()
-	out, _ := w.Ctl("doctor", "pulse", "--json") // a check that fails is an exit code
+	return w.doctorOf(t, "pulse")
+}
+
+func (w *world) doctorOf(t *testing.T, app string) (checks map[string]status.Check, all string) {
+	t.Helper()
+	out, _ := w.Ctl("doctor", app, "--json") // a check that fails is an exit code
 	var list []status.Check
 	if err := json.Unmarshal([]byte(out), &list); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -85,9 +91,14 @@ func (w *world) doctor(t *testing.T) (checks map[string]status.Check, all string
 // wantCheck waits until a check is as expected.
 func (w *world) wantCheck(t *testing.T, name string, v status.Verdict, found, cure string) {
 	t.Helper()
+	w.wantCheckOf(t, "pulse", name, v, found, cure)
+}
+
+func (w *world) wantCheckOf(t *testing.T, app, name string, v status.Verdict, found, cure string) {
+	t.Helper()
 	end := time.Now().Add(40 * time.Second)
 	for {
-		checks, all := w.doctor(t)
+		checks, all := w.doctorOf(t, app)
 		c := checks[name]
 		if c.Verdict == v && strings.Contains(c.Found, found) && strings.Contains(c.Cure, cure) && (v == status.OK) == (c.Cure == "") {
 			return
@@ -141,6 +152,25 @@ func TestDoctor(t *testing.T) {
 			return mustHost(t, "net_kernel", "connect_node", term.Atom(w.Node("pulse"))) == term.Term(term.Atom("true"))
 		}))
 		w.wantWell(t, "host_cookie", "guest_cookie", "guest_link", "guest_ping")
+	})
+	t.Run("nodes of the host VM", brokenNodes)
+	t.Run("Macula", brokenMacula)
+	t.Run("node of the guest", func(t *testing.T) {
+		atGuest(t, g, "register(healer, spawn(fun() -> receive ill -> sys:suspend(rex) end, receive well -> sys:resume(rex) end end)).")
+		must(t, g.Send("healer", term.Atom("ill")))
+		w.wantCheck(t, "guest_node", status.Fail, "wait for the answer", "sandboxctl logs pulse")
+		must(t, g.Send("healer", term.Atom("well")))
+		w.wantWell(t, "guest_node", "guest_cookie")
+	})
+	t.Run("another app", func(t *testing.T) {
+		must(t, w.gitops.Write("apps/wrong/app.config", []byte("#{name => wrong")))
+		must(t, w.gitops.Commit("Ask for an app that cannot be read"))
+		must(t, w.daemon.Sync(t.Context()))
+		w.wantCheckOf(t, "wrong", "app", status.Fail, "apps/wrong/app.config:1", "sandboxctl validate")
+		must(t, w.gitops.Write("apps/wrong/app.config", nil))
+		must(t, w.gitops.Commit("Do not ask for it"))
+		must(t, w.daemon.Sync(t.Context()))
+		w.wantWell(t, "app", "repository")
 	})
 	t.Run("application", func(t *testing.T) {
 		atGuest(t, g, "application:stop(pulse).")
@@ -210,6 +240,45 @@ func TestDoctor(t *testing.T) {
 		must(t, syscall.Kill(int(pid), syscall.SIGKILL))
 		w.wantWell(t, "app", "guest_registered", "guest_link", "applications")
 	})
+}
+
+// brokenNodes: a host VM that connected its guest as a hidden node, and one that
+// cannot connect it.
+func brokenNodes(t *testing.T) {
+	pulse := term.Atom(w.Node("pulse"))
+	must(t, stage.Until(within(t, 40*time.Second), "pulse is a hidden node", func() bool {
+		mustHost(t, "erlang", "disconnect_node", pulse)
+		mustHost(t, "net_kernel", "hidden_connect_node", pulse) // sandboxd connects it too, and may be first
+		hidden, _ := mustHost(t, "erlang", "nodes", term.Atom("hidden")).(term.List)
+		return slices.Contains(hidden.Elems, term.Term(pulse))
+	}))
+	w.wantCheck(t, "host_nodes", status.Fail, "lacks "+string(pulse), "erlang:disconnect_node('"+string(pulse)+"')")
+	mustHost(t, "erlang", "disconnect_node", pulse) // as it says
+	w.wantWell(t, "host_nodes", "guest_link")
+
+	cookie := mustHost(t, "erlang", "get_cookie")
+	mustHost(t, "erlang", "set_cookie", pulse, term.Atom("another_one"))
+	mustHost(t, "erlang", "disconnect_node", pulse)
+	w.wantCheck(t, "host_nodes", status.Fail, "lacks "+string(pulse)+", which has its name and waits", "net_kernel:connect_node('"+string(pulse)+"')")
+	w.wantCheck(t, "guest_link", status.Fail, "cookies differ", "host_cookie and guest_cookie")
+	mustHost(t, "erlang", "set_cookie", pulse, cookie)
+	must(t, stage.Until(within(t, 40*time.Second), "the host VM is connected again", func() bool {
+		return mustHost(t, "net_kernel", "connect_node", pulse) == term.Term(term.Atom("true"))
+	}))
+	w.wantWell(t, "host_nodes", "guest_link", "guest_ping")
+}
+
+// brokenMacula: a host VM whose Macula does not do what it is asked.
+func brokenMacula(t *testing.T) {
+	loadOnHost(t, "macula", "-module(macula).\n-export([ensure_distributed/0]).\nensure_distributed() -> {error, no_cluster}.\n")
+	must(t, w.daemon.Sync(t.Context()))
+	w.wantCheck(t, "host_macula", status.Fail, "no_cluster", "docs/macula.md")
+	loadOnHost(t, "macula", "-module(macula).\n-export([ensure_distributed/0]).\nensure_distributed() -> ok.\n")
+	must(t, w.daemon.Sync(t.Context()))
+	w.wantCheck(t, "host_macula", status.OK, "asked for 1 of 5", "")
+	unloadFromHost(t, "macula")
+	must(t, w.daemon.Sync(t.Context()))
+	w.wantWell(t, "host_nodes")
 }
 
 // brokenComponents: a component whose module, PubSub, adapter or subscriber is

@@ -156,6 +156,7 @@ func TestIll(t *testing.T) {
 		"the repository":           {func(c *cluster) { c.problem = "no route" }, "repository", status.Fail, "no route", "mend", ""},
 		"the gateway":              {func(c *cluster) { c.listErr = errors.New("closed") }, "gateway", status.Fail, "closed", "gateway.log", "guest_node"},
 		"a linked guest is lost":   {func(c *cluster) { c.host["erlang:nodes"] = "[]" }, "host_nodes", status.Fail, "lacks pulse@myhost", "connect_node", ""},
+		"nobody connects a guest":  {func(c *cluster) { c.host["erlang:nodes"], c.node.Up = "[]", false }, "host_nodes", status.Fail, "which has its name and waits", "check guest_link says why", ""},
 		"rex does not answer":      {func(c *cluster) { c.host["erlang:nodes"] = "!noproc" }, "host_nodes", status.Fail, "noproc", "rex", "component"},
 		"no host VM":               {func(c *cluster) { delete(c.mapper, "demo_web") }, "host_registered", status.Fail, "knows no demo_web", "-sname demo_web", "guest_ping"},
 		"the host VM is deaf":      {func(c *cluster) { c.tryErr = errors.New("refused") }, "host_connection", status.Fail, "refused", "resolves", "host_nodes"},

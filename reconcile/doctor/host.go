@@ -15,6 +15,7 @@ import (
 	"beamsandbox/distribution/wire"
 	"beamsandbox/reconcile/app"
 	"beamsandbox/reconcile/doctor/machine"
+	"beamsandbox/reconcile/status"
 )
 
 // self is the name that a trial connection to the host VM has.
@@ -120,8 +121,8 @@ func (e *examination) hostNodes() {
 	}
 	slices.Sort(names)
 	for _, a := range e.Status.Apps {
-		if a.Linked && !slices.Contains(names, a.Node) {
-			e.bad(name, fmt.Sprintf("nodes() lacks %s, which the gateway connected", a.Node), "net_kernel:connect_node('"+a.Node+"') on the host VM; see check guest_link")
+		if found, cure := e.lacking(a, names); found != "" {
+			e.bad(name, found, cure)
 			return
 		}
 	}
@@ -129,6 +130,24 @@ func (e *examination) hostNodes() {
 		names = []string{"none"}
 	}
 	e.good(name, "connected: "+strings.Join(names, ", "))
+}
+
+// lacking says what is wrong with nodes() on the host VM where an app that has a
+// node of its own is not among them: nothing that goes by nodes(), PubSub
+// included, knows it then.
+func (e *examination) lacking(a status.App, names []string) (found, cure string) {
+	member, known := e.nodes[app.Name(a.Name)]
+	switch {
+	case !known || slices.Contains(names, member.Node):
+		return "", ""
+	case member.Up:
+		return fmt.Sprintf("nodes() lacks %s, which is connected as a hidden node", member.Node),
+			"start the host VM without -hidden; erlang:disconnect_node('" + member.Node + "') there has it connect anew"
+	case member.Registered:
+		return fmt.Sprintf("nodes() lacks %s, which has its name and waits", member.Node),
+			"net_kernel:connect_node('" + member.Node + "') on the host VM; check guest_link says why it is not connected"
+	}
+	return "", ""
 }
 
 // telemetry says whether events are executed. That they are not is no fault.
