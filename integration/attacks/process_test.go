@@ -27,9 +27,9 @@ func processAttacks() []attack {
 		{number: 17, name: "a group leader in the host's name", rule: "forged", by: second,
 			how: "attacker:raw(H, {7, K, V})", worked: "{group_leader, whereis(kernel_sup)} =:= process_info(Victim, group_leader)"},
 		{number: 18, name: "a monitor of a name", rule: "monitor",
-			how: "monitor(process, {attack_victim, H})", worked: "{monitored_by, [_ | _]} = process_info(Victim, monitored_by), true"},
+			how: "monitor(process, {attack_victim, H})", worked: watched},
 		{number: 18, name: "a monitor of a pid", rule: "monitor",
-			how: "monitor(process, V)", worked: "{monitored_by, [_ | _]} = process_info(Victim, monitored_by), true"},
+			how: "monitor(process, V)", worked: watched},
 		{number: 18, name: "20000 monitors", rule: "monitor",
 			how:    "[monitor(process, {attack_victim, H}) || _ <- lists:seq(1, 20000)]",
 			worked: "{_, L} = process_info(Victim, monitored_by), length(L) >= 20000"},
@@ -71,6 +71,9 @@ func posing() []attack {
 	}
 	return all
 }
+
+// watched says that a process of another node watches the victim.
+const watched = "{monitored_by, L} = process_info(Victim, monitored_by), lists:any(fun(P) -> is_pid(P) andalso node(P) =/= node() end, L)"
 
 // hurt is what becomes of who heeds an answer to nothing.
 const hurt = "whereis(attack_victim) =/= Victim orelse attack_host:heard(attack_victim) =/= []"

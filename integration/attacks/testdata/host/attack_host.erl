@@ -48,8 +48,9 @@ ready(Guest, Innocent) ->
     application:unset_env(kernel, ran),
     application:unset_env([], eof),
     _ = application:start(sasl),
+    Guest =:= Innocent orelse rpc:call(Guest, attacker, rest, [], 20000) =:= ok orelse exit(no_rest),
     [restarted(N, 500) || N <- names()],
-    [gen_server:call(S, forget) || S <- names() -- [?SCOPE, ?PUBSUB, ?TREE, attack_reader]],
+    [forgotten(N, 500) || N <- names() -- [?SCOPE, ?PUBSUB, ?TREE, attack_reader]],
     Own = #{'V' => whereis(attack_victim), 'K' => whereis(kernel_sup), 'R' => whereis(rex), 'Alias' => gen_server:call(attack_victim, alias)},
     Guest =:= Innocent orelse show(Guest, Own),
     [garbage_collect(P) || P <- processes()],
@@ -64,6 +65,13 @@ restarted(Name, Tries) ->
     case whereis(Name) of
         undefined when Tries > 0 -> timer:sleep(20), restarted(Name, Tries - 1);
         Pid when is_pid(Pid) -> ok
+    end.
+
+%% A process group server may fail meanwhile, at what came last.
+forgotten(Name, Tries) ->
+    restarted(Name, 500),
+    try gen_server:call(Name, forget)
+    catch exit:_ when Tries > 0 -> timer:sleep(20), forgotten(Name, Tries - 1)
     end.
 
 %% Any call of the host discloses its arguments and a group leader: usually

@@ -3,12 +3,12 @@
 %% it is given.
 -module(attacker).
 
--export([run/2, keep/2, leader/1, raw/2, raw/3, ask/2, ask_raw/3, dying/1, server_of/2, overhear/3, fun_running/3, pid/2, ref_like/1,
+-export([run/2, rest/0, keep/2, leader/1, raw/2, raw/3, ask/2, ask_raw/3, dying/1, server_of/2, overhear/3, fun_running/3, pid/2, ref_like/1,
          nested/1, atoms/1, long_ago/0]).
 
 %% @doc Evaluates Text with Bindings, [{Variable, Value}], and with what the
-%% host VM showed, in a process that lives until the host VM shows more: its
-%% monitors and links do, too. Exceptions are values.
+%% host VM showed, in a process that lives until the host VM wants rest:
+%% its monitors and links do, too. Exceptions are values.
 run(Text, Bindings) ->
     {ok, Tokens, _} = erl_scan:string(Text ++ "."),
     {ok, Exprs} = erl_parse:parse_exprs(Tokens),
@@ -26,10 +26,13 @@ attacks() -> persistent_term:get({?MODULE, attacks}, []).
 
 %% @doc Called by the host VM over the link: keeps what it shows, a map from
 %% variables to processes and references of its own, and the group leader that
-%% comes along, under a name. Earlier attacks end.
+%% comes along, under a name.
 keep(Shown, Name) ->
     persistent_term:put({?MODULE, shown}, Shown),
-    persistent_term:put({?MODULE, leader, Name}, group_leader()),
+    persistent_term:put({?MODULE, leader, Name}, group_leader()).
+
+%% @doc Called by the host VM: earlier attacks end.
+rest() ->
     Monitors = [{monitor(process, P), exit(P, kill)} || P <- attacks()],
     [receive {'DOWN', M, process, _, _} -> ok end || {M, _} <- Monitors],
     persistent_term:put({?MODULE, attacks}, []).
