@@ -118,7 +118,7 @@ func TestNamesFromTheGatewayLeadNowhere(t *testing.T) {
 	})
 	eventually(t, "the record of pulse is kept", func() bool { return g.readRecord("pulse") != nil })
 	for _, name := range names() {
-		g.recordChanged(app.Name(name))
+		g.recordChanged(app.Name(name), 0)
 		if err := g.writeRecord(app.Name(name), []byte("{}")); name != "stranger" && (err == nil || g.readRecord(app.Name(name)) != nil) {
 			t.Errorf("%q is written", name)
 		}
@@ -144,7 +144,7 @@ func TestNamesFromTheGatewayLeadNowhere(t *testing.T) {
 // Strangers of a good name are kept nothing of, until they are members.
 func TestStrangersHaveNoRecords(t *testing.T) {
 	g := (&taken{}).room(t, nil)
-	g.recordChanged("stranger")
+	g.recordChanged("stranger", 0)
 	eventually(t, "the record of pulse is kept", func() bool { return g.readRecord("pulse") != nil })
 	if name, _, _ := g.ledger.next(time.Now().Add(time.Hour)); name == "stranger" || g.readRecord("stranger") != nil {
 		t.Error("a stranger's record is kept")
@@ -152,7 +152,7 @@ func TestStrangersHaveNoRecords(t *testing.T) {
 	if err := g.writeRecord("stranger", []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	if g.recordChanged("stranger"); g.readRecord("stranger") == nil {
+	if g.recordChanged("stranger", 0); g.readRecord("stranger") == nil {
 		t.Error("a guest of which something is kept is a stranger")
 	}
 }

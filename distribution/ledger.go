@@ -12,6 +12,8 @@ import (
 const (
 	// askEvery is the least time between two questions for one guest's record.
 	askEvery = time.Second
+	// askSoon is the same where a guest was quarantined, which must not wait.
+	askSoon = 20 * time.Millisecond
 	// countEvery is the least time between two writes of a record in which
 	// nothing but counters has changed: who is refused all the time shall not
 	// keep the disk busy all the time.
@@ -81,12 +83,13 @@ func (l *ledger) goesBy(name app.Name, node string) bool {
 	return p == nil || p.node == "" || p.node == node
 }
 
-// news notes that there is more to be kept of a guest.
-func (l *ledger) news(name app.Name, now time.Time) {
+// news notes that there is more to be kept of a guest, which is asked for at
+// least that much later than the last time.
+func (l *ledger) news(name app.Name, now time.Time, later time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.page(name)
-	at := p.asked.Add(askEvery)
+	at := p.asked.Add(later)
 	if at.Before(now) {
 		at = now
 	}

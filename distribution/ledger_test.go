@@ -69,10 +69,10 @@ func TestRecordsAreAskedForInTurn(t *testing.T) {
 	begin := time.Unix(1_800_000_000, 0)
 	asked := map[app.Name]int{}
 	for now := begin; now.Before(begin.Add(10 * time.Second)); now = now.Add(10 * time.Millisecond) {
-		l.news("loud", now)
-		l.news("louder", now)
+		l.news("loud", now, askEvery)
+		l.news("louder", now, askEvery)
 		if now.Equal(begin.Add(5 * time.Second)) {
-			l.news("quiet", now)
+			l.news("quiet", now, askEvery)
 		}
 		for name, _, _ := l.next(now); name != ""; name, _, _ = l.next(now) {
 			asked[name]++
@@ -83,6 +83,23 @@ func TestRecordsAreAskedForInTurn(t *testing.T) {
 	}
 	if name, in, _ := l.next(begin.Add(9991 * time.Millisecond)); name != "" || in <= 0 || in > askEvery {
 		t.Errorf("next is %q in %v", name, in)
+	}
+}
+
+// A quarantine does not wait for the second since the last question to end.
+func TestQuarantineIsAskedForAtOnce(t *testing.T) {
+	var l ledger
+	now := time.Unix(1_800_000_000, 0)
+	for range 2 {
+		l.news("pulse", now, askEvery)
+		_, _, _ = l.next(now)
+	}
+	if name, _, _ := l.next(now.Add(askSoon)); name != "" {
+		t.Fatal("asked for twice in a second")
+	}
+	l.news("pulse", now.Add(1), askSoon)
+	if name, _, _ := l.next(now.Add(askSoon)); name != "pulse" {
+		t.Error("the quarantine waits")
 	}
 }
 

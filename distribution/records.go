@@ -59,15 +59,18 @@ func (g *Gateway) followRecords(ctx context.Context) error {
 		return err
 	}
 	for _, n := range nodes {
-		g.recordChanged(n.Name)
+		g.recordChanged(n.Name, askEvery)
 	}
 	for {
 		var ev protocol.Event
 		if _, err := protocol.Read(stream, &ev); err != nil {
 			return err
 		}
-		if ev.Kind == recordEvent {
-			g.recordChanged(app.Name(ev.Name))
+		switch ev.Kind {
+		case recordEvent:
+			g.recordChanged(app.Name(ev.Name), askEvery)
+		case string(Quarantined):
+			g.recordChanged(app.Name(ev.Name), askSoon)
 		}
 	}
 }
@@ -75,9 +78,9 @@ func (g *Gateway) followRecords(ctx context.Context) error {
 // recordChanged notes that there is more to be kept of a guest that we know: one
 // that this room made a member, or of which something is kept. Another one is
 // asked for when it becomes a member.
-func (g *Gateway) recordChanged(name app.Name) {
+func (g *Gateway) recordChanged(name app.Name, later time.Duration) {
 	if name.Valid() && (g.ledger.isNamed(name) || g.holdsRecord(name)) {
-		g.ledger.news(name, time.Now())
+		g.ledger.news(name, time.Now(), later)
 	}
 }
 
