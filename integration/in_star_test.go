@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"beamsandbox/distribution/control"
 	"beamsandbox/distribution/term"
 )
 
@@ -24,10 +23,9 @@ const starStands = time.Minute
 // star is three guests around one host VM, with global's defaults, that are
 // left alone while other tests run: their window costs no time of its own.
 type star struct {
-	began  time.Time
-	apps   map[string]string // name to app.config
-	guests map[string]*control.Node
-	seen   int // changes that the host VM saw before the guests came
+	began time.Time
+	apps  map[string]string // name to app.config
+	seen  int               // changes that the host VM saw before the guests came
 }
 
 // TestStar begins the star. The next test that wants the host for itself ends
@@ -36,13 +34,10 @@ type star struct {
 func TestStar(t *testing.T) {
 	w.have(t, nil) // whoever ran before is gone
 	w.startLegit(t)
-	s := &star{seen: len(changes(t)), guests: map[string]*control.Node{}}
+	s := &star{seen: len(changes(t))}
 	w.haveLegit(t)
 	s.began, s.apps = time.Now(), w.legitApps(t)
 	for name := range s.apps {
-		n, err := w.DialGuest(t.Context(), name)
-		must(t, err)
-		s.guests[name] = n
 		p := w.pair(t, name)
 		p.try(t, []line{{"guest: nodes()", "[HOST]"}})
 		for _, on := range []string{"", "guest: "} {
@@ -65,14 +60,14 @@ func (s *star) stands(ctx context.Context) error {
 		want := []string{"{nodeup," + w.host.Name + "}"}
 		if node == hostVM {
 			want = want[:0]
-			for name := range s.guests {
+			for name := range s.apps {
 				want = append(want, "{nodeup,"+w.Node(name)+"}")
 			}
 		}
 		slices.Sort(changes)
 		slices.Sort(want)
 		if !slices.Equal(changes, want) && (node == hostVM || len(changes) > 0) {
-			lost = append(lost, fmt.Errorf("in a star of %d guests, %s saw %v, want %v", len(s.guests), node, changes, want))
+			lost = append(lost, fmt.Errorf("in a star of %d guests, %s saw %v, want %v", len(s.apps), node, changes, want))
 		}
 	}
 	return errors.Join(lost...)
@@ -80,27 +75,36 @@ func (s *star) stands(ctx context.Context) error {
 
 const hostVM = "host VM"
 
-// changes is what each node saw of the others since the star's guests came; an
-// error is a change, too. Other tests' guests come to the host VM and go beside
+// changes is what each node saw of the others since the star's guests came; no
+// answer is a change, too. Other tests' guests come to the host VM and go beside
 // the star: they are none of it.
 func (s *star) changes(ctx context.Context) map[string][]string {
-	all := map[string][]string{}
-	ask := func(node, module string, call func(context.Context, string, string, ...term.Term) (term.Term, error)) {
-		v, err := call(ctx, module, "changes")
-		list, ok := v.(term.List)
-		if err != nil || !ok {
-			all[node] = []string{fmt.Sprintf("no answer: %v, %v", v, err)}
-			return
-		}
-		all[node] = []string{}
-		for _, e := range list.Elems {
-			all[node] = append(all[node], term.Format(e))
-		}
+	host := read(w.host.Call(ctx, "demo_web", "changes"))
+	if len(host) >= s.seen {
+		host = host[s.seen:]
 	}
-	ask(hostVM, "demo_web", w.host.Call)
-	all[hostVM] = slices.DeleteFunc(all[hostVM][min(s.seen, len(all[hostVM])):], func(change string) bool { return !s.concerns(change) })
-	for name, n := range s.guests {
-		ask(name, "legit_desk", n.Call)
+	all := map[string][]string{hostVM: slices.DeleteFunc(host, func(change string) bool { return !s.concerns(change) })}
+	for name := range s.apps {
+		n, err := w.DialGuest(ctx, name)
+		if err != nil {
+			all[name] = read(nil, err)
+			continue
+		}
+		all[name] = read(n.Call(ctx, "legit_desk", "changes"))
+		n.Close()
+	}
+	return all
+}
+
+// read takes apart what a node answered.
+func read(v term.Term, err error) []string {
+	list, ok := v.(term.List)
+	if err != nil || !ok {
+		return []string{fmt.Sprintf("no answer: %v, %v", v, err)}
+	}
+	all := []string{}
+	for _, e := range list.Elems {
+		all = append(all, term.Format(e))
 	}
 	return all
 }
@@ -112,16 +116,12 @@ func (s *star) end(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err := s.stands(ctx)
-	for _, n := range s.guests {
-		n.Close()
-	}
-	return err
+	return s.stands(ctx)
 }
 
 // concerns says whether a change that the host VM saw is one of the star.
 func (s *star) concerns(change string) bool {
-	return strings.HasPrefix(change, "no answer") || slices.ContainsFunc(slices.Collect(maps.Keys(s.guests)), func(name string) bool {
+	return strings.HasPrefix(change, "no answer") || slices.ContainsFunc(slices.Collect(maps.Keys(s.apps)), func(name string) bool {
 		return strings.Contains(change, w.Node(name))
 	})
 }
