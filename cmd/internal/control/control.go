@@ -20,7 +20,7 @@ const Version = "v1"
 
 // Starting is the host's error, and that of everything which needs more than
 // status, while sandboxd gets its parts together for the first time.
-const Starting = "starting"
+const Starting = "sandboxd is starting: ask again in a moment"
 
 // Daemon is what the socket's handler asks of sandboxd.
 type Daemon interface {
