@@ -4,10 +4,13 @@ package integration
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
+	"beamsandbox/distribution/term"
 	"beamsandbox/integration/stage"
 	"beamsandbox/reconcile/status"
 )
@@ -107,4 +110,76 @@ func TestGatewayKilled(t *testing.T) {
 	if now := w.daemon.App(t.Context(), "pulse").Pid; now != pid {
 		t.Errorf("the guest was started again: pid %d, then %d", pid, now)
 	}
+}
+
+// TestGatewayReplaced: sandboxd that finds another sandbox-gateway installed
+// than the one that serves has it take over, and nobody notices: not the host
+// VM, not the guests, not who waits for an answer.
+func TestGatewayReplaced(t *testing.T) {
+	w.have(t, map[string]string{
+		"pulse":   w.pulseConfig("pulse", "", 18085),
+		"counter": w.counterConfig("vm", "http_port => 18086"),
+	})
+	before, changed := facts(t), len(changes(t))
+	installed := w.Bin
+	defer func() { // and back again
+		w.Bin = installed
+		w.replaceDaemon(t)
+		must(t, w.daemon.AwaitHealthy(within(t, time.Minute), "pulse", "counter"))
+	}()
+	for _, bytes := range []string{"newer", "newest"} {
+		old, err := stage.PidOf("sandbox-gateway", w.RunDir)
+		must(t, err)
+		asked := make(chan error, 1)
+		go func() {
+			_, err := w.host.Call(t.Context(), "rpc", "call", term.Atom(before["pulse"].node), term.Atom("timer"), term.Atom("sleep"), term.List{Elems: []term.Term{term.Int(5000)}})
+			asked <- err
+		}()
+		w.Bin = w.anotherGateway(t, installed, bytes)
+		w.replaceDaemon(t)
+		must(t, w.daemon.AwaitHealthy(within(t, time.Minute), "pulse", "counter"))
+		if now, err := stage.PidOf("sandbox-gateway", w.RunDir); err != nil || now == old {
+			t.Errorf("the gateway's pid was %d and is %d, %v", old, now, err)
+		}
+		if err := <-asked; err != nil {
+			t.Errorf("a call under way: %v", err)
+		}
+		waitForBeat(t, "pulse", "1.0.0")
+	}
+	if after := facts(t); !maps.Equal(before, after) {
+		t.Errorf("facts changed: before %v, after %v", before, after)
+	}
+	if c := changes(t)[changed:]; len(c) > 0 {
+		t.Errorf("the host VM saw %v", c)
+	}
+}
+
+// anotherGateway is a folder with the programs, whose gateway has some bytes
+// more.
+func (w *world) anotherGateway(t *testing.T, bin, more string) string {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.Chmod(dir, 0o755))
+	entries, err := os.ReadDir(bin)
+	must(t, err)
+	for _, e := range entries {
+		must(t, os.Symlink(filepath.Join(bin, e.Name()), filepath.Join(dir, e.Name())))
+	}
+	for name, more := range map[string]string{"sandboxd": "", "sandbox-gateway": more} {
+		program, err := os.ReadFile(filepath.Join(bin, name))
+		must(t, err)
+		must(t, os.Remove(filepath.Join(dir, name))) // or it would be followed to where it leads
+		must(t, os.WriteFile(filepath.Join(dir, name), append(program, more...), 0o755))
+	}
+	return dir
+}
+
+// replaceDaemon kills sandboxd and starts it again, from where the stage's
+// programs are now.
+func (w *world) replaceDaemon(t *testing.T) {
+	t.Helper()
+	w.daemon.Kill()
+	d, err := w.RestartDaemon(within(t, time.Minute))
+	must(t, err)
+	w.daemon = d
 }

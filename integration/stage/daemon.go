@@ -1,10 +1,12 @@
 package stage
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -131,7 +133,8 @@ func (d *Daemon) ask(ctx context.Context, method, path string, v any) error {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("sandboxd answered %s", res.Status)
+		why, _ := io.ReadAll(io.LimitReader(res.Body, 1000))
+		return fmt.Errorf("sandboxd answered %s: %s", res.Status, bytes.TrimSpace(why))
 	}
 	return json.NewDecoder(res.Body).Decode(v)
 }
