@@ -13,7 +13,7 @@ import (
 )
 
 // maxAnswer bounds what a guest may answer to a call, in bytes.
-const maxAnswer = 4 << 20
+const maxAnswer = 1 << 20
 
 // caller is our own hidden node as one guest knows it. It is connected when
 // first needed and stays so.
