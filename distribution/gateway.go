@@ -210,6 +210,9 @@ func (g *Gateway) waitEnd(ctx context.Context, watch *net.UnixConn) {
 // waitUp waits until the gateway answers.
 func (g *Gateway) waitUp(ctx context.Context) error {
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		g.mu.Lock()
 		up, changed := g.up, g.changed
 		g.mu.Unlock()

@@ -1,6 +1,7 @@
 package distribution
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"os"
@@ -238,5 +239,25 @@ func TestAnswersOfGuestsAreBounded(t *testing.T) {
 	p.reply = protocol.Response{Error: "a\n" + strings.Repeat("x", 1<<14)}
 	if _, err := g.Call(t.Context(), "pulse", "m", "f"); err == nil || len(err.Error()) > 2*maxLine || strings.Contains(err.Error(), "\n") {
 		t.Error("a reason of any length passes")
+	}
+}
+
+// TestWatchEndsWithItsContext: also where that ended before the stream of events
+// began, while the gateway answers as it should.
+func TestWatchEndsWithItsContext(t *testing.T) {
+	g := (&taken{}).room(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ev, err := range g.Watch(ctx) {
+			t.Errorf("%+v, %v", ev, err)
+		}
+	}()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it goes on")
 	}
 }
