@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -120,6 +121,10 @@ func TestGatewayReplaced(t *testing.T) {
 		"pulse":   w.pulseConfig("pulse", "", 18085),
 		"counter": w.counterConfig("vm", "http_port => 18086"),
 	})
+	must(t, stage.Until(within(t, time.Minute), "the host VM sees both guests", func() bool {
+		nodes, err := w.host.Nodes(t.Context())
+		return err == nil && slices.Contains(nodes, w.Node("pulse")) && slices.Contains(nodes, w.Node("counter"))
+	}))
 	before, changed := facts(t), len(changes(t))
 	installed := w.Bin
 	defer func() { // and back again

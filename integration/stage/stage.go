@@ -137,7 +137,8 @@ func (p *Proc) Kill() {
 	<-p.done
 }
 
-// Stop sends SIGTERM, waits up to grace, then kills; a kill is an error.
+// Stop sends SIGTERM, waits up to grace, then kills; a kill is an error, which
+// holds the end of the log, where a program in Go has told what it waits for.
 func (p *Proc) Stop(grace time.Duration) error {
 	if !p.Running() {
 		return nil
@@ -147,8 +148,14 @@ func (p *Proc) Stop(grace time.Duration) error {
 	case <-p.done:
 		return nil
 	case <-time.After(grace):
-		p.Kill()
-		return fmt.Errorf("%s (pid %d) did not end within %s and was killed; see %s", p.Name, p.Pid, grace, p.Log)
+		syscall.Kill(p.Pid, syscall.SIGQUIT) //nolint:errcheck // it may have ended
+		select {
+		case <-p.done:
+		case <-time.After(time.Second):
+			p.Kill()
+		}
+		log, _ := os.ReadFile(p.Log)
+		return fmt.Errorf("%s (pid %d) did not end within %s and was killed; its log %s ends:\n%s", p.Name, p.Pid, grace, p.Log, log[max(0, len(log)-64<<10):])
 	}
 }
 
